@@ -1,0 +1,1 @@
+//! Runs agents: tasks, turns, models, MCP tools, delegation.

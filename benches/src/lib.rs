@@ -1,0 +1,1 @@
+//! Benches of the hot path, each beside its baseline.

@@ -1,0 +1,1 @@
+//! An A2A client: three bindings, streams, cards.

@@ -1,0 +1,1 @@
+//! Decides: slots, view, placement, route token, admission. No I/O, no clock.

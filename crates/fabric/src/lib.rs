@@ -1,0 +1,1 @@
+//! Durable state behind one trait: embedded in memory or in SQLite.

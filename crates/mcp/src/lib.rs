@@ -1,0 +1,1 @@
+//! A small MCP server with real tools, so that a fresh machine has some.

@@ -1,0 +1,1 @@
+//! What each long-running process needs: drain, listeners, telemetry, admin, membership sources.

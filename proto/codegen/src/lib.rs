@@ -1,0 +1,1 @@
+//! Writes the generated code of mesh-proto from its .proto files, without protoc.

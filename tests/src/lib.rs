@@ -1,0 +1,1 @@
+//! Harness and tests of the whole mesh: e2e, interop, tidy.
