@@ -1,0 +1,208 @@
+"""An official SDK as a client: Python. The same command line and output as the JS and Go ones.
+
+Usage: client.py --url BASE --binding jsonrpc|rest|grpc [--question TEXT --expect TEXT]
+         [--brief TEXT] [--slow TEXT] [--ask TEXT --answer TEXT --answered TEXT]
+
+Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step failed.
+Every step goes through the SDK: its card resolver, its choice of transport, its types and errors.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import uuid
+
+import grpc
+import httpx
+
+from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
+from a2a.helpers import get_artifact_text
+from a2a.types import a2a_pb2 as a2a
+from a2a.utils.errors import TaskNotFoundError
+
+BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON", "grpc": "GRPC"}
+TERMINAL = {
+    a2a.TASK_STATE_COMPLETED,
+    a2a.TASK_STATE_FAILED,
+    a2a.TASK_STATE_CANCELED,
+    a2a.TASK_STATE_REJECTED,
+}
+DEADLINE = 60
+
+
+def check(condition: bool, what: object) -> None:
+    """A step's claim; `assert` would vanish under -O."""
+    if not condition:
+        raise AssertionError(str(what))
+
+
+def state(value: int) -> str:
+    return a2a.TaskState.Name(value).removeprefix("TASK_STATE_")
+
+
+def said(task: a2a.Task) -> str:
+    return " ".join(get_artifact_text(artifact) for artifact in task.artifacts)
+
+
+def request(text: str, *, task: a2a.Task | None = None, at_once: bool = False):
+    message = a2a.Message(
+        message_id=str(uuid.uuid4()), role=a2a.ROLE_USER, parts=[a2a.Part(text=text)]
+    )
+    if task is not None:
+        message.task_id = task.id
+        message.context_id = task.context_id
+    return a2a.SendMessageRequest(
+        message=message,
+        configuration=a2a.SendMessageConfiguration(return_immediately=at_once),
+    )
+
+
+class Scenario:
+    """The steps, in order; `task` is the one that the question made."""
+
+    def __init__(self, args, http: httpx.AsyncClient):
+        self.args = args
+        self.http = http
+        self.card = None
+        self.unary = None
+        self.streaming = None
+        self.task = None
+
+    async def fetch_card(self) -> str:
+        self.card = await A2ACardResolver(self.http, self.args.url).get_agent_card()
+        binding = BINDINGS[self.args.binding]
+        bindings = [i.protocol_binding for i in self.card.supported_interfaces]
+        check(binding in bindings, f"{binding} is not among {bindings}")
+
+        def client(streaming: bool):
+            config = ClientConfig(
+                streaming=streaming,
+                httpx_client=self.http,
+                grpc_channel_factory=grpc.aio.insecure_channel,
+                supported_protocol_bindings=[binding],
+            )
+            return ClientFactory(config).create(self.card)
+
+        self.unary, self.streaming = client(False), client(True)
+        return f"{self.card.name}: {bindings}"
+
+    async def one(self, message) -> a2a.Task:
+        """Sends without a stream and takes the one answer, which must be a task."""
+        answers = [answer async for answer in self.unary.send_message(message)]
+        check(len(answers) == 1, f"{len(answers)} answers to one unary send")
+        check(answers[0].HasField("task"), f"no task but {answers[0]}")
+        return answers[0].task
+
+    async def send(self) -> str:
+        self.task = await self.one(request(self.args.question))
+        check(self.task.status.state == a2a.TASK_STATE_COMPLETED, state(self.task.status.state))
+        check(self.args.expect in said(self.task), said(self.task))
+        return said(self.task)
+
+    async def stream(self) -> str:
+        seen, text = [], ""
+        async for event in self.streaming.send_message(request(self.args.question)):
+            kind = event.WhichOneof("payload")
+            if kind == "task":
+                seen.append(state(event.task.status.state))
+            elif kind == "status_update":
+                seen.append(state(event.status_update.status.state))
+            elif kind == "artifact_update":
+                seen.append("artifact")
+                text += get_artifact_text(event.artifact_update.artifact)
+        order = [seen.index(step) for step in ("WORKING", "artifact", "COMPLETED") if step in seen]
+        check(len(order) == 3 and order == sorted(order), seen)
+        check(seen[-1] == "COMPLETED", seen)
+        check(self.args.expect in text, text)
+        return " ".join(seen)
+
+    async def get(self) -> str:
+        task = await self.unary.get_task(a2a.GetTaskRequest(id=self.task.id))
+        check(task.id == self.task.id, task.id)
+        check(task.context_id == self.task.context_id, task.context_id)
+        check(self.args.expect in said(task), said(task))
+        return task.id
+
+    async def list(self) -> str:
+        asked = a2a.ListTasksRequest(context_id=self.task.context_id)
+        tasks = (await self.unary.list_tasks(asked)).tasks
+        check(self.task.id in [task.id for task in tasks], [task.id for task in tasks])
+        return f"{len(tasks)} in the context"
+
+    async def cancel(self) -> str:
+        task = await self.one(request(self.args.slow, at_once=True))
+        check(task.status.state not in TERMINAL, state(task.status.state))
+        canceled = await self.unary.cancel_task(a2a.CancelTaskRequest(id=task.id))
+        check(canceled.status.state == a2a.TASK_STATE_CANCELED, state(canceled.status.state))
+        return f"{state(task.status.state)} -> CANCELED"
+
+    async def subscribe(self) -> str:
+        task = await self.one(request(self.args.brief, at_once=True))
+        check(task.status.state not in TERMINAL, state(task.status.state))
+        seen = []
+        async for event in self.streaming.subscribe(a2a.SubscribeToTaskRequest(id=task.id)):
+            kind = event.WhichOneof("payload")
+            if not seen:
+                check(kind == "task" and event.task.id == task.id, f"first came {kind}")
+            seen.append(kind)
+            if kind == "status_update" and event.status_update.status.state in TERMINAL:
+                seen.append(state(event.status_update.status.state))
+        check(seen[-1] == "COMPLETED", seen)
+        return " ".join(seen)
+
+    async def multi_turn(self) -> str:
+        asked = await self.one(request(self.args.ask))
+        check(asked.status.state == a2a.TASK_STATE_INPUT_REQUIRED, state(asked.status.state))
+        done = await self.one(request(self.args.answer, task=asked))
+        check(done.id == asked.id, f"{done.id} is another task than {asked.id}")
+        check(done.status.state == a2a.TASK_STATE_COMPLETED, state(done.status.state))
+        check(self.args.answered in said(done), said(done))
+        return said(done)
+
+    async def unknown_task(self) -> str:
+        try:
+            task = await self.unary.get_task(a2a.GetTaskRequest(id=str(uuid.uuid4())))
+        except TaskNotFoundError as error:
+            return f"TaskNotFoundError: {error}"
+        raise AssertionError(f"an unknown task came back: {task}")
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--binding", choices=list(BINDINGS), required=True)
+    parser.add_argument("--question", default="what is 17*23+4")
+    parser.add_argument("--expect", default="395")
+    parser.add_argument("--brief", default="wait 2 seconds")
+    parser.add_argument("--slow", default="wait 60 seconds")
+    parser.add_argument("--ask", default="book a table")
+    parser.add_argument("--answer", default="4 people")
+    parser.add_argument("--answered", default="4")
+    args = parser.parse_args()
+
+    failed = 0
+    async with httpx.AsyncClient(timeout=DEADLINE) as http:
+        scenario = Scenario(args, http)
+        for name, step in [
+            ("card", scenario.fetch_card),
+            ("send", scenario.send),
+            ("stream", scenario.stream),
+            ("get", scenario.get),
+            ("list", scenario.list),
+            ("cancel", scenario.cancel),
+            ("subscribe", scenario.subscribe),
+            ("multi-turn", scenario.multi_turn),
+            ("unknown-task", scenario.unknown_task),
+        ]:
+            try:
+                ok, detail = True, await asyncio.wait_for(step(), DEADLINE)
+            except Exception as error:  # every failure is a line, never a trace
+                ok, detail = False, f"{type(error).__name__}: {error}"
+            failed += not ok
+            print(json.dumps({"step": name, "ok": ok, "detail": detail}), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
