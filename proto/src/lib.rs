@@ -17,6 +17,7 @@
     clippy::too_many_lines,
     clippy::use_self,
     clippy::wildcard_imports,
+    deprecated,
     missing_docs,
     unused_qualifications,
     reason = "generated: the generators choose the style, and not every lint fires in every version"
@@ -26,12 +27,15 @@ pub mod a2a {
     //! `Serialize` and `Deserialize` are ProtoJSON.
 
     include!("gen/a2a.rs");
+    include!("gen/a2a_json.rs");
 }
 pub mod dialect;
 pub mod error;
 pub mod ids;
+pub mod json;
 pub mod mesh;
 pub mod operation;
+pub mod protojson;
 
 pub use dialect::{Binding, Dialect, Version};
 pub use error::{Fault, Problem};

@@ -1,6 +1,6 @@
 //! Writes the generated code of mesh-proto from its .proto files, without protoc.
 //!
-//! It owns `proto/src/gen/`: messages and gRPC stubs (prost, tonic)
+//! It owns `proto/src/gen/`: messages and gRPC stubs (prost, tonic), their ProtoJSON
 //! and the descriptors. It never touches another file. `cargo run -p mesh-codegen` writes;
 //! [`stale`] compares, so that a test can tell when somebody forgot to.
 //!
@@ -8,6 +8,8 @@
 //! - The same .proto gives the same bytes: nothing here reads a clock, an environment or an order of
 //!   hashing.
 //! - A bytes field is `bytes::Bytes`; a map is a `BTreeMap`, so that what we print does not jump about.
+
+mod protojson;
 
 use std::{
     fs, io,
@@ -73,6 +75,8 @@ pub fn generate(proto_dir: &Path) -> Result<Vec<Output>, Error> {
     compiler.include_source_info(false);
     let descriptors = compiler.encode_file_descriptor_set();
 
+    let pool = prost_reflect::DescriptorPool::decode(descriptors.as_slice())?;
+
     let module = prost_build::Module::from_protobuf_package_name(PACKAGE);
     let messages = prost_build::Config::new()
         .bytes(["."])
@@ -101,6 +105,10 @@ pub fn generate(proto_dir: &Path) -> Result<Vec<Output>, Error> {
         Output {
             path: folder.join("a2a.rs"),
             contents: messages.into_bytes(),
+        },
+        Output {
+            path: folder.join("a2a_json.rs"),
+            contents: protojson::generate(&pool)?.into_bytes(),
         },
         Output {
             path: folder.join("descriptor.bin"),
