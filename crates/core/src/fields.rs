@@ -25,6 +25,7 @@ impl Fields {
     }
 
     /// Adds bytes of a width that both sides know.
+    #[inline]
     pub(crate) fn fixed(&mut self, bytes: &[u8]) -> &mut Self {
         let end = self.used + bytes.len();
         if self.spilled.is_empty()
@@ -34,15 +35,22 @@ impl Fields {
             self.used = end;
             return self;
         }
+        self.spill(bytes);
+        self
+    }
+
+    /// Kept out of the way of the short fields, which are the many.
+    #[cold]
+    fn spill(&mut self, bytes: &[u8]) {
         if self.spilled.is_empty() {
             self.spilled.reserve(2 * INLINE + bytes.len());
             self.spilled.extend_from_slice(&self.inline[..self.used]);
         }
         self.spilled.extend_from_slice(bytes);
-        self
     }
 
     /// Adds bytes of any width, their length first.
+    #[inline]
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.fixed(&(text.len() as u64).to_le_bytes())
             .fixed(text.as_bytes())

@@ -205,21 +205,27 @@ fn propose(held: &mut BinaryHeap<Reverse<Held>>, capacity: usize, offer: Held) -
 
 /// Appends a row's best members, the best first.
 fn shortlist(draws: &Draws, key: u64, depth: usize, out: &mut Vec<Choice>) {
-    let start = out.len();
+    // The worst comes first here, so that the one comparison that almost all members fail is with a
+    // fixed place. An empty place loses to everybody: no member has the last index.
+    let nobody = Choice {
+        score: 0,
+        member: u16::MAX,
+    };
+    let mut best = [nobody; SHORTLIST];
     draws.scores(key, |member, score| {
-        let full = out.len() - start == depth;
-        if full && out.last().is_some_and(|last| score <= last.score) {
+        let choice = Choice { score, member };
+        if choice < best[0] {
             return;
         }
-        if full {
-            out.pop();
+        best[0] = choice;
+        for place in 1..SHORTLIST {
+            if choice < best[place] {
+                break;
+            }
+            best.swap(place - 1, place);
         }
-        // Members come in ascending order, so that an equal score goes behind its elders.
-        let own = &out[start..];
-        let place = own.iter().rposition(|better| better.score >= score);
-        let place = place.map_or(start, |last| start + last + 1);
-        out.insert(place, Choice { score, member });
     });
+    out.extend(best.iter().rev().take(depth));
 }
 
 /// Who stands where.
