@@ -99,6 +99,17 @@ pub fn timestamp(unix_millis: u64) -> Timestamp {
     }
 }
 
+/// `google.protobuf.Empty`: written as `{}`; whatever stands in its place is read as it, since SDKs
+/// answer a deletion with `null` or `{}`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Empty {}
+
+impl<'de> serde::Deserialize<'de> for Empty {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self {})
+    }
+}
+
 /// The fault behind an error of serde_json.
 pub(crate) fn problem(error: &serde_json::Error) -> Problem {
     let fault = match error.classify() {

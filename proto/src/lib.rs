@@ -33,9 +33,11 @@ pub mod dialect;
 pub mod error;
 pub mod ids;
 pub mod json;
+pub mod jsonrpc;
 pub mod mesh;
 pub mod operation;
 pub mod protojson;
+pub mod scan;
 
 pub use dialect::{Binding, Dialect, Version};
 pub use error::{Fault, Problem};
