@@ -1,1 +1,9 @@
 //! Runs agents: tasks, turns, models, MCP tools, delegation.
+//!
+//! The modules stand in the order in which a call meets them, and each uses only those below it.
+
+pub mod turn;
+pub mod agent;
+pub mod model;
+pub mod tools;
+pub mod session;

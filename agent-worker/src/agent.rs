@@ -1,0 +1,225 @@
+//! An agent: a name, instructions, a model and a box of tools.
+//!
+//! It owns what an agent *is*; what it *does* with a message is [`crate::turn`].
+//!
+//! # Invariants
+//! - An agent is immutable and shared: a conversation's state lives in its session and its task.
+
+use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
+
+use mesh_proto::AgentName;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{
+        Model,
+        scripted::{Work, WorkError},
+    },
+    tools::{Toolbox, form},
+};
+
+/// An agent as the agents file has it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Its name: the first segment of its paths.
+    pub name: AgentName,
+    /// What it does, for its card.
+    pub description: String,
+    /// Who it is and how it behaves, for a language model. The deterministic model reads only tools.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
+    /// Which model decides. Default `auto`.
+    #[serde(default)]
+    pub model: Choice,
+    /// The tools that it may use: `server` for all of a server's, `server.tool` for one. `builtin`
+    /// is the server that comes with us.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Tools that are described right here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<form::Config>,
+    /// What its card says that it can do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+    /// How often the model may be asked for one message before the task fails. Default 10.
+    #[serde(default = "ten")]
+    pub max_turns: NonZeroU32,
+}
+
+/// One thing that an agent can do, for its card.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skill {
+    /// Unique within the card.
+    pub id: String,
+    /// A name for people.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Keywords.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Requests that it is good for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
+}
+
+/// Which model decides, in a word.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Choice {
+    /// `auto`: the language model if the environment names one, otherwise the rules.
+    #[default]
+    Auto,
+    /// `rules`: the deterministic one.
+    Rules,
+    /// `openai` or `openai:NAME`: a language model behind the chat-completions interface.
+    OpenAi(Option<String>),
+    /// `echo`: says back what it is told; for benchmarks.
+    Echo,
+    /// `work` or `work:busy_us=N,wait_ms=N,bytes=N,pieces=N`; for benchmarks.
+    Work(Work),
+}
+
+/// What is wrong with the word for a model.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ChoiceError {
+    /// No such model.
+    #[error(
+        "{0:?} is no model; known are auto, rules, openai, openai:NAME, echo, work, work:KEY=N,..."
+    )]
+    Unknown(String),
+    /// The work is described wrong.
+    #[error("the work is described wrong")]
+    Work(#[source] WorkError),
+}
+
+impl FromStr for Choice {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let (word, rest) = text
+            .split_once(':')
+            .map_or((text, None), |(word, rest)| (word, Some(rest)));
+        match (word, rest) {
+            ("auto", None) => Ok(Self::Auto),
+            ("rules", None) => Ok(Self::Rules),
+            ("openai", name) if name != Some("") => Ok(Self::OpenAi(name.map(str::to_owned))),
+            ("echo", None) => Ok(Self::Echo),
+            ("work", rest) => rest
+                .unwrap_or_default()
+                .parse()
+                .map(Self::Work)
+                .map_err(ChoiceError::Work),
+            _ => Err(ChoiceError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Choice {
+    type Error = ChoiceError;
+
+    fn try_from(text: String) -> Result<Self, ChoiceError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Rules => f.write_str("rules"),
+            Self::OpenAi(None) => f.write_str("openai"),
+            Self::OpenAi(Some(name)) => write!(f, "openai:{name}"),
+            Self::Echo => f.write_str("echo"),
+            Self::Work(work) => write!(
+                f,
+                "work:busy_us={},wait_ms={},bytes={},pieces={}",
+                work.busy.as_micros(),
+                work.wait.as_millis(),
+                work.bytes,
+                work.pieces
+            ),
+        }
+    }
+}
+
+impl From<Choice> for String {
+    fn from(choice: Choice) -> Self {
+        choice.to_string()
+    }
+}
+
+/// An agent that is ready for turns. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub(crate) config: Arc<Config>,
+    pub(crate) model: Arc<dyn Model>,
+    pub(crate) toolbox: Toolbox,
+}
+
+/// What a card says of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CardFacts {
+    /// Its name.
+    pub name: AgentName,
+    /// What it does.
+    pub description: String,
+    /// What it can do.
+    pub skills: Vec<Skill>,
+    /// Which model decides, in words; a model that is no language model says so.
+    pub model: String,
+}
+
+impl Agent {
+    /// Puts an agent together.
+    #[must_use]
+    pub fn new(config: Config, model: Arc<dyn Model>, toolbox: Toolbox) -> Self {
+        Self {
+            config: Arc::new(config),
+            model,
+            toolbox,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &AgentName {
+        &self.config.name
+    }
+
+    /// What its card says.
+    #[must_use]
+    pub fn card_facts(&self) -> CardFacts {
+        CardFacts {
+            name: self.config.name.clone(),
+            description: self.config.description.clone(),
+            skills: self.config.skills.clone(),
+            model: self.model.label().to_owned(),
+        }
+    }
+}
+
+/// The default of [`Config::max_turns`]: enough for a chain of tools, few enough to end a circle.
+const fn ten() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_named_in_a_word_that_reads_back() {
+        for text in ["auto", "rules", "openai", "openai:llama3.1:8b", "echo"] {
+            assert_eq!(text.parse::<Choice>().unwrap().to_string(), text);
+        }
+        let work: Choice = "work:bytes=7".parse().unwrap();
+        assert_eq!(work.to_string().parse::<Choice>().unwrap(), work);
+        for text in ["", "gpt", "openai:", "rules:1", "work:x"] {
+            assert!(text.parse::<Choice>().is_err(), "{text}");
+        }
+        assert_eq!(ten().get(), 10);
+    }
+}
