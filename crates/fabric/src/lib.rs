@@ -1,1 +1,7 @@
-//! Durable state behind one trait: embedded in memory or in SQLite.
+//! What is durable, behind one face: embedded in memory or in SQLite.
+//!
+//! # Invariants
+//! - It knows no agents and no routing: keys are text, values are bytes.
+//! - Each form keeps the same contract, and one suite of tests holds all of them to it.
+
+pub mod state;
