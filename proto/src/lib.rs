@@ -29,6 +29,7 @@ pub mod a2a {
     include!("gen/a2a.rs");
     include!("gen/a2a_json.rs");
 }
+pub mod card;
 pub mod dialect;
 pub mod error;
 pub mod ids;
@@ -38,6 +39,7 @@ pub mod mesh;
 pub mod operation;
 pub mod protojson;
 pub mod scan;
+pub mod sse;
 
 pub use dialect::{Binding, Dialect, Version};
 pub use error::{Fault, Problem};
