@@ -32,12 +32,14 @@ pub mod a2a {
 pub mod card;
 pub mod dialect;
 pub mod error;
+pub mod grpc;
 pub mod ids;
 pub mod json;
 pub mod jsonrpc;
 pub mod mesh;
 pub mod operation;
 pub mod protojson;
+pub mod rest;
 pub mod scan;
 pub mod sse;
 

@@ -1,0 +1,76 @@
+//! The HTTP+JSON binding: paths, query strings and errors (spec 11).
+//!
+//! It owns the paths below an agent's base, in both directions; the prefix that names an agent is cut
+//! before and put on after. Bodies are ProtoJSON and live in `json`.
+//!
+//! # Invariants
+//! - Literal paths win over a tenant of the same name; a tenant is one segment.
+//! - An id is percent-encoded out and decoded in, segment by segment, so it may hold `/` and `:`.
+//! - What [`path`] writes, [`route`] reads back.
+
+mod request;
+mod route;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    error::{Fault, Problem},
+    json,
+    jsonrpc::{ErrorInfo, with_details},
+};
+
+pub use request::{Call, Ids, Request, call, path};
+pub use route::{Route, route};
+
+/// Writes an error: the status of the table, and a body in the form of `google.rpc.Status`.
+#[must_use]
+pub fn error(problem: &Problem) -> (StatusCode, Bytes) {
+    let row = problem.fault.row();
+    let body = Body {
+        error: ErrorOut {
+            code: row.http,
+            status: row.grpc.name(),
+            message: &problem.message,
+            details: [ErrorInfo::of(problem)],
+        },
+    };
+    let status = StatusCode::from_u16(row.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, json::to_bytes(&body))
+}
+
+/// Reads an error as far as it can be understood; a body that tells nothing leaves the status.
+#[must_use]
+pub fn problem(status: StatusCode, body: &[u8]) -> Problem {
+    let guess = || Fault::from_http(status.as_u16());
+    match serde_json::from_slice::<Body<ErrorIn>>(body) {
+        Ok(Body { error }) => with_details(error.message, &error.details, guess),
+        Err(_) => Problem::new(guess(), format!("the agent answered {status}")),
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+struct Body<E> {
+    error: E,
+}
+
+#[derive(Serialize)]
+struct ErrorOut<'a> {
+    code: u16,
+    status: &'static str,
+    message: &'a str,
+    details: [ErrorInfo<'a>; 1],
+}
+
+#[derive(Deserialize)]
+struct ErrorIn {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    details: Vec<Value>,
+}
+
+#[cfg(test)]
+mod tests;
