@@ -1,3 +1,5 @@
+//! Which addresses, certificates and answers an outbound connection accepts.
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,

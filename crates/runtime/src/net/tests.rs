@@ -1,3 +1,5 @@
+//! Listeners against real sockets: protocols told apart, limits, drain.
+
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
