@@ -83,11 +83,11 @@ impl Reader {
     /// [`TooLong`]; the stream can't be read any further then.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), TooLong> {
         let mut rest = piece;
-        if self.after_cr {
+        if self.after_cr && !piece.is_empty() {
             self.after_cr = false;
             rest = rest.strip_prefix(b"\n").unwrap_or(rest);
         }
-        while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
             let (line, tail) = rest.split_at(end);
             self.hold(line)?;
             self.end_line()?;
@@ -130,7 +130,7 @@ impl Reader {
             self.end_event();
             return Ok(());
         }
-        let (field, value) = match line.iter().position(|byte| *byte == b':') {
+        let (field, value) = match memchr::memchr(b':', line) {
             Some(0) => return Ok(()),
             Some(colon) => {
                 let value = line.get(colon + 1..).unwrap_or_default();
@@ -189,7 +189,7 @@ pub fn write(event: &Event) -> Bytes {
         put_field(&mut out, "event", one_line(kind).as_bytes());
     }
     let mut rest: &[u8] = &event.data;
-    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
         let (line, tail) = rest.split_at(end);
         put_field(&mut out, "data", line);
         rest = match tail {
@@ -278,6 +278,20 @@ mod tests {
         );
         let mut reader = Reader::new(8);
         assert!(reader.feed(&[b'x'; 100]).is_err());
+    }
+
+    #[test]
+    fn an_event_is_out_as_soon_as_its_blank_line_is_in() {
+        for text in ["data: x\n\n", "data: x\r\r", "data: x\r\n\r"] {
+            let mut reader = Reader::new(100);
+            reader.feed(text.as_bytes()).unwrap();
+            assert_eq!(reader.next_event(), Some(Event::of_data(b"x")), "{text:?}");
+            for piece in [&b""[..], b"\n", b"data: y\n\n"] {
+                assert!(reader.is_boundary());
+                reader.feed(piece).unwrap();
+            }
+            assert_eq!(reader.next_event(), Some(Event::of_data(b"y")), "{text:?}");
+        }
     }
 
     #[test]

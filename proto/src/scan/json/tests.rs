@@ -1,5 +1,7 @@
 //! The cursor and serde_json judge alike.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
