@@ -6,7 +6,7 @@
 //! # Invariants
 //! - Literal paths win over a tenant of the same name; a tenant is one segment.
 //! - An id is percent-encoded out and decoded in, segment by segment, so it may hold `/` and `:`.
-//! - What [`path`] writes, [`route`] reads back.
+//! - What [`path()`] writes, [`route()`] reads back.
 
 mod request;
 mod route;

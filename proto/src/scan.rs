@@ -168,7 +168,7 @@ pub fn protobuf(operation: Operation, body: &[u8]) -> Result<Ids<'_>, Problem> {
 }
 
 /// Replaces the tenant of a protobuf request, and no other byte. What is no protobuf message comes back
-/// as it is: [`protobuf`] is where that is refused.
+/// as it is: [`protobuf()`] is where that is refused.
 #[must_use]
 pub fn protobuf_tenant(operation: Operation, body: &[u8], new: Option<&str>) -> Bytes {
     let tenant = numbers(operation).tenant;
@@ -250,5 +250,7 @@ fn parse_problem(malformed: Malformed) -> Problem {
     )
 }
 
+#[cfg(test)]
+mod protobuf_tests;
 #[cfg(test)]
 mod tests;
