@@ -4,8 +4,9 @@
 //! # Invariants
 //! - A model sees the conversation and the tools, and touches neither: the turn calls the tools.
 //! - To add a model: a file in `model/` that implements [`Model`], and a word for it in
-//!   [`crate::agent::Choice`].
+//!   `agent::Choice`.
 
+pub mod rules;
 pub mod scripted;
 
 use std::fmt;

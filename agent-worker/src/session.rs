@@ -59,7 +59,7 @@ pub enum Entry {
 /// One call of a tool.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ToolCall {
-    /// Unique within the conversation; minted by the model.
+    /// Unique within the turn; minted by the model.
     pub id: String,
     /// The tool.
     pub name: String,

@@ -104,7 +104,7 @@ impl Agent {
             agent: self,
             task: ask.task_id,
             call: ask.call,
-            items: ask.history,
+            items: recent(ask.history),
             steps,
         };
         run.remember(heard).await;
@@ -179,10 +179,7 @@ impl Run<'_> {
             task: &self.task,
             instructions: &self.agent.config.instructions,
             tools,
-            items: self
-                .items
-                .get(self.items.len().saturating_sub(ITEMS)..)
-                .unwrap_or_default(),
+            items: &self.items,
         };
         let mut responding = self.agent.model.respond(prompt, sender);
         let mut streamed = streamed::Streamed::default();
@@ -250,11 +247,17 @@ impl Run<'_> {
     }
 }
 
+/// The end of a long conversation. It is cut once, so that a model sees the same beginning in each round.
+fn recent(mut history: Vec<Item>) -> Vec<Item> {
+    history.drain(..history.len().saturating_sub(ITEMS));
+    history
+}
+
 /// How many pieces of text may wait for the reader of the steps; the model waits after that.
 const DELTAS: usize = 32;
 
 /// How many tools one step of the model may call; the others are answered with a refusal.
 const CALLS: usize = 16;
 
-/// How much of a long conversation a model is shown: the end of it.
+/// How much of a conversation before this turn a model is shown.
 const ITEMS: usize = 200;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rmcp::{
     Json, ServerHandler,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
-    model::{Implementation, ServerCapabilities, ServerConfig},
+    model::{Implementation, ServerCapabilities, ServerConfig, Tool},
     schemars, tool, tool_handler, tool_router,
 };
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,12 @@ impl Server {
             root,
             tool_router,
         })
+    }
+
+    /// The tools as a client sees them, in the order of their names.
+    #[must_use]
+    pub fn tools(&self) -> Vec<Tool> {
+        self.tool_router.list_all()
     }
 }
 
