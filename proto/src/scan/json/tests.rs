@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::*;
+use super::{
+    text::{NEAR, plain_end},
+    *,
+};
 
 fn scan(body: &[u8]) -> Step {
     let mut cursor = Cursor::new(body)?;
@@ -163,5 +166,27 @@ proptest! {
             Found::Wrong => panic!("{body} is a string"),
         };
         prop_assert_eq!(decoded, text);
+    }
+}
+
+#[test]
+fn the_plain_part_of_a_string_ends_where_a_look_at_each_byte_says() {
+    let is_special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    for fill in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+        for special in [0, 0x1f, b'"', b'\\'] {
+            for at in 0..2 * NEAR {
+                let mut bytes = vec![fill; at];
+                bytes.extend([special, fill, special, b'"', fill]);
+                for from in [0, 1, 7, at] {
+                    let slow = bytes.iter().skip(from).position(is_special);
+                    let slow = slow.map_or(bytes.len(), |found| from.min(bytes.len()) + found);
+                    assert_eq!(
+                        plain_end(&bytes, from),
+                        slow,
+                        "{fill} {special} {at} {from}"
+                    );
+                }
+            }
+        }
     }
 }
