@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use mesh_proto::{AgentName, Fault, Problem, mesh::HOP_LIMIT};
+use mesh_proto::{AgentName, Binding, Fault, Problem, mesh::HOP_LIMIT};
 
 /// The longest text of a caller that an answer repeats.
 const QUOTED: usize = 63;
@@ -57,6 +57,15 @@ pub enum CallError {
     /// The request is wrong in itself.
     #[error("bad request: {0}")]
     BadRequest(Problem),
+    /// The agent does not speak the caller's binding, and nothing translates.
+    #[error("the agent does not offer {binding}")]
+    BindingNotOffered {
+        /// The caller's binding.
+        binding: Binding,
+    },
+    /// The router runs as many calls as it takes on.
+    #[error("the router runs as many calls as it takes on")]
+    Exhausted,
     /// The call passed as many routers as a call may.
     #[error("the call passed {HOP_LIMIT} routers")]
     HopLimit,
@@ -120,8 +129,9 @@ impl CallError {
             | Self::ForeignTask { .. }
             | Self::TooLarge { .. }
             | Self::BadRequest(_)
+            | Self::BindingNotOffered { .. }
             | Self::HopLimit => Side::Downstream,
-            Self::NoMember { .. } | Self::Draining => Side::Router,
+            Self::NoMember { .. } | Self::Exhausted | Self::Draining => Side::Router,
             Self::AllEjected { .. }
             | Self::Connect
             | Self::UpstreamReset
@@ -143,6 +153,8 @@ impl CallError {
             | Self::BadAnswer
             | Self::TooLarge { .. }
             | Self::BadRequest(_)
+            | Self::BindingNotOffered { .. }
+            | Self::Exhausted
             | Self::HopLimit
             | Self::Deadline
             | Self::Draining => Retry::Never,
@@ -162,6 +174,8 @@ impl CallError {
             Self::BadAnswer => "bad_answer",
             Self::TooLarge { .. } => "too_large",
             Self::BadRequest(_) => "bad_request",
+            Self::BindingNotOffered { .. } => "binding_not_offered",
+            Self::Exhausted => "exhausted",
             Self::HopLimit => "hop_limit",
             Self::Deadline => "deadline",
             Self::Draining => "draining",
@@ -206,6 +220,16 @@ impl CallError {
             )
             .with("limitBytes", limit.to_string()),
             Self::BadRequest(problem) => problem.clone(),
+            Self::BindingNotOffered { binding } => Problem::new(
+                Fault::UnsupportedOperation,
+                format!(
+                    "the agent does not speak {binding}; its card lists the bindings that it does"
+                ),
+            ),
+            Self::Exhausted => Problem::new(
+                Fault::Exhausted,
+                "the router runs as many calls as it takes on; try again shortly",
+            ),
             Self::HopLimit => Problem::new(
                 Fault::InvalidRequest,
                 format!(

@@ -1,0 +1,304 @@
+//! Which dialect a request speaks, and for which agent: the face that the listeners call.
+//!
+//! gRPC by content type, HTTP+JSON and JSON-RPC by path. An agent's name as the first segment wins
+//! over everything else; the root of the port serves the default agent.
+//!
+//! # Invariants
+//! - Every request gets an answer in its own binding's shape, also when nobody can be found for it.
+//! - Headers that only the mesh may set never pass from outside; the hop count only grows.
+//! - The client's bytes go on as they came: method, path, query, body, end-to-end headers.
+
+pub mod cors;
+pub mod grpc;
+pub mod intake;
+pub mod jsonrpc;
+pub mod pages;
+pub mod rest;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use mesh_core::error::CallError;
+use mesh_proto::{AgentName, Fault, Problem, Version, mesh};
+use mesh_runtime::telemetry::Traceparent;
+use serde::Deserialize;
+
+use crate::{
+    call::{Body, Reply, whole},
+    catalogue::Catalogue,
+    relay::Relay,
+};
+
+/// How the router is met from outside.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The base that cards carry, `https://mesh.example.com`. Unset: the scheme and host by which
+    /// each request came.
+    pub public_url: Option<url::Url>,
+    /// Bounds of a request's body.
+    pub body: intake::Settings,
+    /// Which web pages may call.
+    pub cors: cors::Settings,
+}
+
+/// Everything that a request can meet on its way in.
+#[derive(Clone, Debug)]
+pub struct Front {
+    settings: Arc<Settings>,
+    relay: Arc<Relay>,
+    catalogue: Arc<Catalogue>,
+    services: grpc::Services,
+}
+
+/// By which port a request came.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Door {
+    /// The port of all agents.
+    Main,
+    /// A port of one agent's own.
+    Agent(AgentName),
+}
+
+/// A request with what every binding asks of it.
+#[derive(Debug)]
+struct Caller {
+    door: Door,
+    peer: SocketAddr,
+    method: Method,
+    headers: HeaderMap,
+    uri: http::Uri,
+}
+
+impl Front {
+    /// Wires the bindings to the relay.
+    #[must_use]
+    pub fn new(settings: Settings, relay: Arc<Relay>, catalogue: Arc<Catalogue>) -> Self {
+        let services = grpc::Services::new();
+        Self {
+            settings: Arc::new(settings),
+            relay,
+            catalogue,
+            services,
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        door: Door,
+    ) -> Response<Body> {
+        if grpc::speaks(request.headers()) {
+            return Box::pin(self.answer_grpc(request, peer, door)).await;
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        if let Some(preflight) = self.settings.cors.preflight(&request) {
+            return preflight;
+        }
+        let mut response = Box::pin(self.answer_http(request, peer, door)).await;
+        self.settings
+            .cors
+            .allow(origin.as_ref(), response.headers_mut());
+        response
+    }
+
+    async fn answer_http(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        door: Door,
+    ) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let caller = Caller {
+            door,
+            peer,
+            method: parts.method,
+            headers: parts.headers,
+            uri: parts.uri,
+        };
+        let path = caller.uri.path().to_owned();
+        // The names of pages are reserved, so no agent can lose one of its paths to them.
+        if caller.door == Door::Main
+            && let Some(page) = pages::Page::of(&caller.method, &path)
+        {
+            return self.page(page, &caller);
+        }
+        let Some((agent, below)) = self.find(&caller.door, &path) else {
+            return self.nobody(&caller, &path, body).await;
+        };
+        if let Some(card) = pages::card_path(below) {
+            return self.card(&agent, card, &caller);
+        }
+        if matches!(below, "" | "/") {
+            return self.answer_json_rpc(agent, caller, body).await;
+        }
+        let below = below.to_owned();
+        self.answer_rest(agent, &below, caller, body).await
+    }
+
+    /// The agent of a path, and the path below it.
+    fn find<'a>(&self, door: &Door, path: &'a str) -> Option<(AgentName, &'a str)> {
+        let snapshot = self.catalogue.snapshot();
+        let default = match door {
+            Door::Agent(name) => Some(name.clone()),
+            Door::Main => {
+                let bare = path.strip_prefix('/').unwrap_or(path);
+                let (first, _) = bare.split_once('/').unwrap_or((bare, ""));
+                if let Some(agent) = snapshot.agent(first) {
+                    let below = bare.strip_prefix(first).unwrap_or_default();
+                    return Some((agent.name.clone(), below));
+                }
+                snapshot.default_agent().cloned()
+            }
+        };
+        default.map(|name| (name, path))
+    }
+
+    /// Answers a request that is for no agent of ours.
+    async fn nobody(&self, caller: &Caller, path: &str, body: Incoming) -> Response<Body> {
+        let name = path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        let error = CallError::no_such_agent(name);
+        // A JSON-RPC caller posts to the agent's own path; anything longer is HTTP+JSON.
+        let is_json_rpc =
+            caller.method == Method::POST && !path.trim_matches('/').contains(['/', ':']);
+        if is_json_rpc {
+            let id = self.id_of(caller, body).await;
+            return jsonrpc::failure(&id, &error.answer());
+        }
+        rest::failure(&error.answer())
+    }
+}
+
+impl Caller {
+    /// The headers that go on.
+    fn onward(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let named: Vec<String> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
+        for name in named
+            .iter()
+            .map(String::as_str)
+            .chain(STOP_HERE)
+            .chain(mesh::INTERNAL)
+        {
+            headers.remove(name);
+        }
+        if let Ok(peer) = HeaderValue::from_str(&self.peer.ip().to_string()) {
+            headers.append("x-forwarded-for", peer);
+        }
+        headers
+    }
+
+    /// Routers passed, this one included. An unreadable count is as good as none.
+    fn hops(&self) -> u32 {
+        let passed = self
+            .headers
+            .get(mesh::HOPS)
+            .and_then(|value| value.to_str().ok());
+        passed
+            .and_then(|value| value.parse::<u32>().ok())
+            .unwrap_or(0)
+            .saturating_add(1)
+    }
+
+    /// Our span of the caller's trace, or of a new one.
+    fn trace(&self) -> Traceparent {
+        let theirs = self
+            .headers
+            .get(mesh::TRACEPARENT)
+            .and_then(|value| value.to_str().ok());
+        theirs
+            .and_then(Traceparent::parse)
+            .map_or_else(Traceparent::root, Traceparent::child)
+    }
+}
+
+/// Headers that end at this hop (RFC 9110, 7.6.1), those that our own request sets anew, and the hop
+/// count and span, which go on as ours.
+const STOP_HERE: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "content-length",
+    "expect",
+    mesh::HOPS,
+    mesh::TRACEPARENT,
+];
+
+/// Writes the upstream's answer as it came.
+fn pass(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(reply.body);
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+/// A JSON answer of our own.
+fn json(status: StatusCode, kind: &'static str, bytes: bytes::Bytes) -> Response<Body> {
+    let mut response = Response::new(whole(bytes));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A foreign name in a message of ours: bounded.
+fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+/// The version that a caller states: in the header, else in the query (spec 3.6.1). One that we do
+/// not know is left to the agent to refuse.
+fn stated_version(caller: &Caller) -> Option<Version> {
+    let header = caller
+        .headers
+        .get(mesh::A2A_VERSION)
+        .and_then(|value| value.to_str().ok());
+    let query = || {
+        let pairs = url::form_urlencoded::parse(caller.uri.query()?.as_bytes());
+        pairs
+            .into_iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(mesh::A2A_VERSION))
+    };
+    match header {
+        Some(stated) => Version::parse(stated),
+        None => query().and_then(|(_, stated)| Version::parse(&stated)),
+    }
+}
+
+/// Refuses a body that says it is something other than JSON; one that says nothing is read.
+fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let kind = kind.to_str().unwrap_or_default();
+    let essence = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") {
+        return Ok(());
+    }
+    let shown = shortened(kind);
+    let message = format!("content type `{shown}` is not JSON; send application/json");
+    Err(Problem::new(Fault::ContentTypeNotSupported, message))
+}

@@ -1,0 +1,275 @@
+//! gRPC: one protobuf message in, messages and trailers out; health and reflection of our own.
+//!
+//! # Invariants
+//! - A message is passed as it came. The one change that can be made is the tenant field, where its
+//!   first segment was our agent's name; no other byte moves.
+//! - Every answer is gRPC: an error is a head with `grpc-status` and `ErrorInfo` details (spec 10.6).
+
+use std::{fmt, net::SocketAddr};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use mesh_core::error::CallError;
+use mesh_proto::{
+    AgentName, Binding, Dialect, FILE_DESCRIPTOR_SET, Fault, Operation, Problem, Version, grpc,
+    jsonrpc::RawId, mesh, scan,
+};
+use tonic::{body::Body as TonicBody, service::Routes};
+use tower::ServiceExt as _;
+
+use super::{Caller, Door, Front, intake, pass};
+use crate::call::{Ask, Body, Broken, Farewell, Keys, LastWords, empty};
+
+/// Bytes before each message: a flag and a length.
+const PREFIX: usize = 5;
+
+/// Whether a request is gRPC.
+pub(super) fn speaks(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        kind == "application/grpc"
+            || kind.starts_with("application/grpc+")
+            || kind.starts_with("application/grpc;")
+    })
+}
+
+/// The services that the router answers itself.
+#[derive(Clone)]
+pub(super) struct Services(Routes);
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Services")
+    }
+}
+
+/// One call's message, found in its frame.
+struct Framed {
+    /// The message to read ids in.
+    plain: Bytes,
+    /// The frames as they came.
+    whole: Bytes,
+}
+
+impl Front {
+    pub(super) async fn answer_grpc(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        door: Door,
+    ) -> Response<Body> {
+        if self.services.serve(request.uri().path()) {
+            return self.services.answer(request).await;
+        }
+        let (parts, body) = request.into_parts();
+        let caller = Caller {
+            door,
+            peer,
+            method: parts.method,
+            headers: parts.headers,
+            uri: parts.uri,
+        };
+        let Some(operation) = grpc::operation(caller.uri.path()) else {
+            let path = super::shortened(caller.uri.path());
+            let message = format!("there is no method {path} here");
+            return failure(&Problem::new(Fault::MethodNotFound, message));
+        };
+        match self.ask_grpc(operation, &caller, body).await {
+            Ok(ask) => match self.relay.call(ask).await {
+                Ok(reply) => pass(reply),
+                Err(error) => failure(&error.answer()),
+            },
+            Err(error) => failure(&error.answer()),
+        }
+    }
+
+    async fn ask_grpc(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        body: Incoming,
+    ) -> Result<Ask, CallError> {
+        let whole = intake::read(body, &self.settings.body).await?;
+        let framed = self.framed(caller, whole)?;
+        let ids = scan::protobuf(operation, &framed.plain).map_err(CallError::BadRequest)?;
+        let mut keys = Keys::from(&ids);
+        let mut headers = caller.onward();
+        let (agent, tenant) = self.find_grpc(caller, keys.tenant.as_deref())?;
+        let body = match tenant {
+            Tenant::AsItCame => framed.whole,
+            Tenant::Cut { own, sent } => {
+                keys.tenant = own;
+                // The message is written anew, so it goes uncompressed.
+                headers.remove("grpc-encoding");
+                let message = scan::protobuf_tenant(operation, &framed.plain, sent.as_deref());
+                frame(&message)
+            }
+        };
+        headers.remove(mesh::AGENT);
+        let stated = super::stated_version(caller).unwrap_or(Version::V1_0);
+        Ok(Ask {
+            agent,
+            dialect: Dialect::new(Binding::Grpc, stated),
+            operation,
+            keys,
+            method: Method::POST,
+            path: Box::default(),
+            headers,
+            body,
+            hops: caller.hops(),
+            trace: caller.trace(),
+            farewell: Farewell {
+                id: None,
+                write: last_trailers,
+            },
+        })
+    }
+
+    /// The agent by metadata, else by the tenant's first segment, else the default.
+    fn find_grpc(
+        &self,
+        caller: &Caller,
+        tenant: Option<&str>,
+    ) -> Result<(AgentName, Tenant), CallError> {
+        let snapshot = self.catalogue.snapshot();
+        if let Door::Agent(name) = &caller.door {
+            return Ok((name.clone(), Tenant::AsItCame));
+        }
+        if let Some(named) = caller.headers.get(mesh::AGENT) {
+            let named = named.to_str().unwrap_or_default();
+            let agent = snapshot
+                .agent(named)
+                .ok_or_else(|| CallError::no_such_agent(named))?;
+            return Ok((agent.name.clone(), Tenant::AsItCame));
+        }
+        let (first, own) = match tenant.unwrap_or_default().split_once('/') {
+            Some((first, own)) => (first, Some(own).filter(|own| !own.is_empty())),
+            None => (tenant.unwrap_or_default(), None),
+        };
+        if let Some(agent) = snapshot.agent(first) {
+            let sent = own
+                .map(str::to_owned)
+                .or_else(|| agent.tenant(Binding::Grpc));
+            return Ok((
+                agent.name.clone(),
+                Tenant::Cut {
+                    own: own.map(Box::from),
+                    sent,
+                },
+            ));
+        }
+        match snapshot.default_agent() {
+            Some(agent) => Ok((agent.clone(), Tenant::AsItCame)),
+            None if first.is_empty() => Err(CallError::BadRequest(Problem::new(
+                Fault::InvalidParams,
+                "no agent is named: send metadata `a2a-agent`, or the tenant that the agent's card gives",
+            ))),
+            None => Err(CallError::no_such_agent(first)),
+        }
+    }
+
+    /// Finds the one message of a request.
+    fn framed(&self, caller: &Caller, whole: Bytes) -> Result<Framed, CallError> {
+        let bad = |why: &str| CallError::BadRequest(Problem::new(Fault::InvalidRequest, why));
+        let (Some(flag), Some(length)) = (whole.first().copied(), whole.get(1..PREFIX)) else {
+            return Err(bad("the request has no message"));
+        };
+        let length = length
+            .iter()
+            .fold(0_usize, |sum, byte| (sum << 8) | usize::from(*byte));
+        if whole.len() != PREFIX + length {
+            return Err(bad("the request is not exactly one message"));
+        }
+        let message = whole.slice(PREFIX..);
+        let plain = match flag {
+            0 => message,
+            1 => {
+                let settings = &self.settings.body;
+                Bytes::from(intake::readable_message(
+                    &caller.headers,
+                    &message,
+                    settings,
+                )?)
+            }
+            _ => return Err(bad("the message's flag is neither 0 nor 1")),
+        };
+        Ok(Framed { plain, whole })
+    }
+}
+
+/// A message in its frame, uncompressed. Its length fits: it is at most the body's bound.
+fn frame(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    framed.put_u32(length);
+    framed.extend_from_slice(message);
+    framed.freeze()
+}
+
+/// What becomes of the tenant.
+enum Tenant {
+    /// Nothing: it was not ours.
+    AsItCame,
+    /// Its first segment named the agent.
+    Cut {
+        /// What remains: the tenant by which calls are placed.
+        own: Option<Box<str>>,
+        /// What is sent: what remains, or the tenant that the agent's card asks for.
+        sent: Option<String>,
+    },
+}
+
+impl Services {
+    pub(super) fn new() -> Self {
+        let (health, service) = tonic_health::server::health_reporter();
+        let mut routes = Routes::default().add_service(service);
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        // The newer name first; older tools (grpcurl before 1.9) ask for the alpha one.
+        if let Ok(service) = reflection.build_v1() {
+            routes = routes.add_service(service);
+        }
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        if let Ok(service) = reflection.build_v1alpha() {
+            routes = routes.add_service(service);
+        }
+        drop(health);
+        Self(routes.prepare())
+    }
+
+    /// Whether a path is one of ours.
+    fn serve(&self, path: &str) -> bool {
+        path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.v1")
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let request = request.map(TonicBody::new);
+        let answered = self.0.clone().oneshot(request).await;
+        let response = answered.unwrap_or_else(|never| match never {});
+        response.map(|body| body.map_err(|_| Broken).boxed_unsync())
+    }
+}
+
+/// An error as a gRPC head that is its own end ("Trailers-Only").
+pub(super) fn failure(problem: &Problem) -> Response<Body> {
+    let mut response = Response::new(empty());
+    let headers = response.headers_mut();
+    *headers = grpc::trailers(problem);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
+    response
+}
+
+fn last_trailers(_id: Option<&RawId>, problem: &Problem) -> LastWords {
+    LastWords::Trailers(grpc::trailers(problem))
+}

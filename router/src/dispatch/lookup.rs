@@ -1,0 +1,203 @@
+//! An endpoint's answer, and the reading of it that a look-up needs.
+//!
+//! # Invariants
+//! - Only a look-up reads an answer; every other answer's body passes unread.
+//! - A look-up reads one page at most; a longer answer is certainly a task, and is lost to nobody:
+//!   what was read goes on in front of the rest.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use mesh_core::error::CallError;
+use mesh_proto::{Binding, Fault, error::GrpcCode, json};
+use serde::Deserialize;
+
+use crate::{
+    call::Broken,
+    upstream::{Endpoint, origin::Carried},
+};
+
+/// How much of an answer a look-up reads before it takes it for a task.
+const PEEK_BYTES: usize = 16 << 10;
+
+/// What an endpoint answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// Who.
+    pub endpoint: Arc<Endpoint>,
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Peeked,
+    knows: Knows,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Knows {
+    Unasked,
+    Something,
+    NoSuchTask,
+}
+
+/// A body of which the first frames may have been read already.
+#[derive(Debug)]
+pub struct Peeked {
+    read: std::collections::VecDeque<Frame<Bytes>>,
+    rest: Carried,
+}
+
+impl Answer {
+    /// An answer whose body nobody has touched.
+    #[must_use]
+    pub fn new(endpoint: Arc<Endpoint>, response: Response<Carried>) -> Self {
+        let (parts, rest) = response.into_parts();
+        Self {
+            endpoint,
+            status: parts.status,
+            headers: parts.headers,
+            body: Peeked {
+                read: std::collections::VecDeque::new(),
+                rest,
+            },
+            knows: Knows::Unasked,
+        }
+    }
+
+    /// Refuses what can't be passed on in the caller's binding: a gRPC call whose answer is not gRPC.
+    /// HTTP answers pass whatever they are; their status says enough.
+    ///
+    /// # Errors
+    /// [`CallError::BadAnswer`].
+    pub fn check(&self, binding: Binding) -> Result<(), CallError> {
+        let is_grpc = || {
+            let kind = self.headers.get(header::CONTENT_TYPE);
+            kind.and_then(|kind| kind.to_str().ok())
+                .is_some_and(|kind| kind.starts_with("application/grpc"))
+        };
+        match binding {
+            Binding::Grpc if self.status != StatusCode::OK || !is_grpc() => {
+                Err(CallError::BadAnswer)
+            }
+            Binding::Grpc | Binding::JsonRpc | Binding::Rest => Ok(()),
+        }
+    }
+
+    /// Reads far enough to tell whether the endpoint knows the task.
+    pub async fn settled(mut self, binding: Binding) -> Self {
+        self.knows = match binding {
+            Binding::Rest if self.status == StatusCode::NOT_FOUND => Knows::NoSuchTask,
+            Binding::Rest => Knows::Something,
+            Binding::Grpc => self.settled_grpc().await,
+            Binding::JsonRpc => self.settled_json_rpc().await,
+        };
+        self
+    }
+
+    /// Whether the endpoint said that it has no such task.
+    #[must_use]
+    pub fn is_unknown_task(&self) -> bool {
+        self.knows == Knows::NoSuchTask
+    }
+
+    async fn settled_grpc(&mut self) -> Knows {
+        if says_not_found(&self.headers) {
+            return Knows::NoSuchTask;
+        }
+        // An error may come as trailers alone behind an empty head; anything else is a message.
+        match self.body.peek().await {
+            Some(frame) => match frame.trailers_ref() {
+                Some(trailers) if says_not_found(trailers) => Knows::NoSuchTask,
+                Some(_) | None => Knows::Something,
+            },
+            None => Knows::Something,
+        }
+    }
+
+    async fn settled_json_rpc(&mut self) -> Knows {
+        let kind = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.starts_with("application/")) {
+            return Knows::Something;
+        }
+        let mut page = Vec::new();
+        while let Some(frame) = self.body.peek().await {
+            if let Some(data) = frame.data_ref() {
+                page.extend_from_slice(data);
+            }
+            if page.len() > PEEK_BYTES {
+                return Knows::Something;
+            }
+        }
+        match json::from_slice::<Envelope>(&page) {
+            Ok(Envelope {
+                error: Some(Failure { code }),
+            }) if code == Fault::TaskNotFound.row().code => Knows::NoSuchTask,
+            Ok(_) | Err(_) => Knows::Something,
+        }
+    }
+}
+
+impl Peeked {
+    /// Reads one more frame and keeps it. `None` at the end, or when the body breaks: the break then
+    /// shows again when the body is carried.
+    async fn peek(&mut self) -> Option<&Frame<Bytes>> {
+        let frame = self.rest.frame().await?.ok()?;
+        self.read.push_back(frame);
+        self.read.back()
+    }
+}
+
+impl http_body::Body for Peeked {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.read.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.read.is_empty() {
+            self.rest.size_hint()
+        } else {
+            SizeHint::default()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    code: i32,
+}
+
+fn says_not_found(headers: &HeaderMap) -> bool {
+    let not_found = GrpcCode::NotFound.number().to_string();
+    headers
+        .get("grpc-status")
+        .is_some_and(|status| status.as_bytes() == not_found.as_bytes())
+}

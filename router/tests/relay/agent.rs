@@ -1,0 +1,237 @@
+//! An agent that answers as it is told and remembers what it was asked.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use mesh_proto::{Problem, grpc};
+use mesh_runtime::{
+    drain::{self, Trigger},
+    net::{self, Listener},
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What to answer.
+pub(crate) enum Answer {
+    /// A whole JSON body.
+    Json(&'static str),
+    /// A body of this type that [`Agent::write`] fills.
+    Stream(&'static str),
+    /// A message, and status 0 in the trailers.
+    Grpc(Bytes),
+    /// An error as a head.
+    GrpcError(Problem),
+    /// Never.
+    Hang,
+}
+
+impl Answer {
+    pub(crate) const fn json(text: &'static str) -> Self {
+        Self::Json(text)
+    }
+}
+
+/// One request, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    method: Method,
+}
+
+impl Seen {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+pub(crate) struct Agent {
+    url: String,
+    state: Arc<State>,
+    trigger: Mutex<Option<Trigger>>,
+}
+
+struct State {
+    card: Option<String>,
+    seen: Mutex<Vec<Seen>>,
+    stream: Mutex<Option<mpsc::Sender<Bytes>>>,
+    is_stream_gone: AtomicBool,
+    answer: Box<dyn Fn(&Seen) -> Answer + Send + Sync>,
+}
+
+impl Agent {
+    /// An agent without a card.
+    pub(crate) async fn answering(
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(None, answer).await
+    }
+
+    /// An agent with a card, in which `PORT` is its port.
+    pub(crate) async fn with_card(
+        card: &str,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(card), answer).await
+    }
+
+    async fn start(
+        card: Option<&str>,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr();
+        let state = Arc::new(State {
+            card: card.map(|card| card.replace("PORT", &address.port().to_string())),
+            seen: Mutex::default(),
+            stream: Mutex::default(),
+            is_stream_gone: AtomicBool::new(false),
+            answer: Box::new(answer),
+        });
+        let (trigger, drain) = drain::channel();
+        let served = Arc::clone(&state);
+        let serving = net::serve(
+            listener,
+            net::Settings::default(),
+            drain.clone(),
+            move |request, _| {
+                let state = Arc::clone(&served);
+                async move { state.answer(request).await }
+            },
+        );
+        drain.spawn("agent", serving);
+        Self {
+            url: format!("http://{address}"),
+            state,
+            trigger: Mutex::new(Some(trigger)),
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What was posted, in order.
+    pub(crate) fn posts(&self) -> Vec<Seen> {
+        let seen = self.state.seen.lock();
+        seen.iter()
+            .filter(|seen| seen.method == Method::POST)
+            .cloned()
+            .collect()
+    }
+
+    /// Writes to the stream that was asked for last, once there is one.
+    pub(crate) async fn write(&self, bytes: Bytes) {
+        super::client::eventually("a stream to write to", async || {
+            self.state.stream.lock().is_some()
+        })
+        .await;
+        let sender = self.state.stream.lock().clone().unwrap();
+        if sender.send(bytes).await.is_err() {
+            self.state.is_stream_gone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends that stream well.
+    pub(crate) fn end_stream(&self) {
+        *self.state.stream.lock() = None;
+    }
+
+    pub(crate) fn is_stream_gone(&self) -> bool {
+        self.state.is_stream_gone.load(Ordering::Relaxed)
+    }
+
+    /// Cuts every connection where it stands, as a killed process does.
+    pub(crate) async fn stop(&self) {
+        let trigger = self.trigger.lock().take().unwrap();
+        trigger.drain(Duration::ZERO).await;
+    }
+}
+
+impl State {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        let seen = Seen {
+            path: parts.uri.path_and_query().unwrap().to_string(),
+            headers: parts.headers,
+            body,
+            method: parts.method,
+        };
+        self.seen.lock().push(seen.clone());
+        if seen.method == Method::GET {
+            return match &self.card {
+                Some(card) if seen.path.ends_with("agent-card.json") => {
+                    whole("application/json", Bytes::from(card.clone()))
+                }
+                _ => status(StatusCode::NOT_FOUND),
+            };
+        }
+        match (self.answer)(&seen) {
+            Answer::Json(text) => whole("application/json", Bytes::from_static(text.as_bytes())),
+            Answer::Hang => std::future::pending().await,
+            Answer::Grpc(message) => {
+                let trailers = HeaderMap::from_iter([(
+                    header::HeaderName::from_static("grpc-status"),
+                    HeaderValue::from_static("0"),
+                )]);
+                let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
+                typed("application/grpc", body.boxed_unsync())
+            }
+            Answer::GrpcError(problem) => {
+                let mut response = whole("application/grpc", Bytes::new());
+                response.headers_mut().extend(grpc::trailers(&problem));
+                response
+            }
+            Answer::Stream(kind) => {
+                let (sender, mut receiver) = mpsc::channel(1);
+                *self.stream.lock() = Some(sender);
+                let frames = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+                let frames = futures_util::StreamExt::map(frames, |bytes| Ok(Frame::data(bytes)));
+                typed(kind, StreamBody::new(frames).boxed_unsync())
+            }
+        }
+    }
+}
+
+/// A URL at which nobody listens.
+pub(crate) async fn dead_url() -> String {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr())
+}
+
+fn whole(kind: &'static str, bytes: Bytes) -> Response<Body> {
+    typed(kind, Full::new(bytes).boxed_unsync())
+}
+
+fn typed(kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = whole("text/plain", Bytes::from_static(b"no"));
+    *response.status_mut() = status;
+    response
+}
