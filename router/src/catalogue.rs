@@ -398,6 +398,14 @@ impl Agent {
         }
     }
 
+    /// Whether the view has what the scouts have learned.
+    fn is_known(&self) -> bool {
+        let mut members = (0..self.pool.count()).zip(&self.endpoints);
+        members.all(|(member, endpoint)| {
+            endpoint.is_looked_at() && endpoint.incarnation() == self.pool.incarnation(member)
+        })
+    }
+
     fn standing(&self, member: u16, now: Instant) -> Standing {
         match self.endpoints.get(usize::from(member)) {
             None => Standing::Ejected,

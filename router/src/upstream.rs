@@ -9,7 +9,10 @@ pub mod origin;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -42,6 +45,7 @@ pub struct Endpoint {
     base: Url,
     home: Arc<Origin>,
     facts: ArcSwap<Facts>,
+    looked_at: AtomicBool,
 }
 
 /// What is known of an endpoint besides its URL; replaced whole.
@@ -155,6 +159,17 @@ impl Endpoint {
             .map_or_else(Incarnation::default, |boot| {
                 mesh_core::token::incarnation(&self.id, boot)
             })
+    }
+
+    /// Notes that a scout has been here, whatever it found.
+    pub fn look_at(&self) {
+        self.looked_at.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a scout has been here.
+    #[must_use]
+    pub fn is_looked_at(&self) -> bool {
+        self.looked_at.load(Ordering::Relaxed)
     }
 
     /// Whether its home origin failed too recently to be tried.

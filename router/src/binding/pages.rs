@@ -7,7 +7,7 @@
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use mesh_core::error::CallError;
 use mesh_proto::{
-    AgentName, Binding, Fault, Operation, Problem,
+    AgentName, Binding, Fault, Operation, Problem, Version,
     card::{Card, Interface},
     json,
 };
@@ -105,8 +105,14 @@ impl Front {
             Door::Agent(_) => (base.http.clone(), None),
             Door::Main => (format!("{}/{}", base.http, agent.name), Some(&agent.name)),
         };
+        let is_default = self.catalogue.snapshot().default_agent() == Some(&agent.name);
         card.rewrite(|shown| {
             let binding = shown.binding?;
+            // 0.3 has no tenant by which a gRPC call on the port of all agents could name this one.
+            let names_nobody = binding == Binding::Grpc && shown.version == Some(Version::V0_3);
+            if names_nobody && tenant.is_some() && !is_default {
+                return None;
+            }
             let (url, tenant) = match binding {
                 Binding::JsonRpc | Binding::Rest => (http.clone(), shown.tenant.clone()),
                 Binding::Grpc => (base.grpc.clone(), grpc_tenant(tenant, shown)),

@@ -62,6 +62,7 @@ impl Scout {
             if Instant::now() >= self.card_due {
                 self.read_card(&catalogue, &endpoint).await;
             }
+            endpoint.look_at();
             let has_card = endpoint.facts().card.is_some();
             drop((catalogue, endpoint));
             let pause = match (has_card, reported) {
