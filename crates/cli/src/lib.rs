@@ -1,1 +1,161 @@
 //! The one binary: every role and every tool of the mesh by subcommand.
+//!
+//! # Invariants
+//! - No logic of its own beside `up`: a verb parses flags, calls a crate, prints what comes back.
+//! - stdout is the result, stderr is what a person needs besides; `--output json` keeps stdout to
+//!   JSON alone.
+//! - Exit codes are a contract: [`exit::Exit`].
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod agent;
+mod card;
+mod exit;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod output;
+mod quote;
+mod role;
+mod route;
+mod send;
+mod stream;
+mod tasks;
+mod up;
+mod words;
+
+use exit::{Exit, Failure};
+use output::{Format, Output};
+
+/// DACA Mesh: a router for A2A agents, workers that run agents, and an A2A client for any of them.
+#[derive(Debug, Parser)]
+#[command(name = "daca", version, propagate_version = true, after_help = exit::HELP)]
+struct Cli {
+    /// How results are printed: text for people, JSON (ProtoJSON of A2A) for programs
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start a whole mesh on this machine: a router and workers, as processes
+    Up(up::Args),
+    /// Run the MCP server with the small tools that the example agents use
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Args),
+    /// Send a message to an agent and print its answer
+    Send(send::Args),
+    /// Send a message to an agent and print what happens, as it happens
+    Stream(send::Args),
+    /// Look at an agent's tasks, follow or cancel them
+    #[command(subcommand)]
+    Tasks(tasks::Verb),
+    /// Print an agent's card
+    Card(card::Args),
+    /// Ask a router about its routing
+    #[command(subcommand)]
+    Route(route::Verb),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Before anything can open a TLS connection: with no provider named, rustls would panic at the
+    // first one. It fails only if a provider stands already, which is as good.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // clap prints help and version to stdout with code 0, a usage error to stderr with code 2.
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            }
+            .into();
+        }
+    };
+    let output = Output::new(cli.output);
+    match run(cli.verb, &output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
+    match verb {
+        #[cfg(feature = "mcp")]
+        Verb::Mcp(args) => mcp::run(args, output),
+        Verb::Up(args) => role::here(up::run(args, output)),
+        Verb::Send(args) => role::here(send::run(args, output)),
+        Verb::Stream(args) => role::here(stream::run(args, output)),
+        Verb::Tasks(verb) => role::here(tasks::run(verb, output)),
+        Verb::Card(args) => role::here(card::run(args, output)),
+        Verb::Route(verb) => role::here(route::run(verb, output)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_of_the_documentation_parses() {
+        for line in [
+            "daca mcp --root / --listen 127.0.0.1:0",
+            "daca up",
+            "daca up --listen 127.0.0.1:0 --workers 5 --state-dir /tmp/x",
+            "daca send http://h/a hello",
+            "daca send http://h/a hello --binding grpc --context c --task t --tenant x --header a=b",
+            "daca send --output json http://h/a hello --return-immediately",
+            "daca stream http://h/a hello --binding rest",
+            "daca tasks get http://h/a id --history 3",
+            "daca tasks list http://h/a --context c --status working --page-size 10",
+            "daca tasks cancel http://h/a id",
+            "daca tasks subscribe http://h/a id",
+            "daca card http://h/a",
+            "daca route explain --router http://h --agent a --context c",
+            "daca route explain --router http://h --agent a --task t --tenant x",
+            "daca route explain --router http://h --agent a",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "daca",
+            "daca send http://h/a",
+            "daca send http://h/a hi --binding soap",
+            "daca send http://h/a hi --header novalue",
+            "daca send http://h/a hi --no-card",
+            "daca tasks list http://h/a --status asleep",
+            "daca route explain --router http://h --agent a --context c --task t",
+            "daca up --workers 0",
+        ] {
+            let error = parse(line).err().map(|error| error.use_stderr());
+            assert_eq!(error, Some(true), "{line}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! `daca up`: a whole mesh on this machine, each part a process of its own.
+//!
+//! # Invariants
+//! - Whatever way it ends, no process that it started is left behind.
+//! - A worker that dies is shown as dead and stays so: hiding it would hide what the mesh does then.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use mesh_client::{Call, Client, Options, discovery};
+use mesh_proto::mesh::{WORKER_PATH, WorkerReport};
+
+use crate::{
+    exit::{Exit, Failure},
+    output::Output,
+    role::Stop,
+    send,
+};
+
+mod board;
+mod members;
+mod paste;
+mod process;
+
+use board::{Board, Row, Standing};
+use process::Process;
+
+/// How big a mesh, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where the router listens; port 0 takes any free port
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// How many worker processes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: u8,
+    /// Keep the workers' store and everybody's logs in this folder [default: a temporary one, which
+    /// goes with the mesh]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The agents that the workers serve [default: the examples assistant, planner and desk]
+    #[arg(long, value_name = "FILE")]
+    agents: Option<PathBuf>,
+}
+
+/// The processes of one mesh, as far as they are started.
+#[derive(Default)]
+struct Mesh {
+    router: Option<Process>,
+    router_url: String,
+    workers: Vec<Worker>,
+    agents: Vec<String>,
+}
+
+struct Worker {
+    process: Process,
+    url: String,
+}
+
+pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
+    let mut stop = Stop::listen().map_err(Failure::role)?;
+    let place = Place::new(args.state_dir.as_deref()).map_err(Failure::role)?;
+    let mut mesh = Mesh::default();
+    let started = tokio::select! {
+        started = start(&mut mesh, &args, &place, output) => started.map(|()| true),
+        () = stop.asked() => Ok(false),
+    };
+    let ended = match started {
+        Ok(true) => {
+            for line in paste::lines(&mesh.router_url, &mesh.agents) {
+                output.line(&line);
+            }
+            watch(&mut mesh, &mut stop, output).await
+        }
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    output.remark("stopping ...");
+    mesh.stop().await;
+    match ended {
+        Ok(()) => {
+            place.clear();
+            Ok(Exit::Ok)
+        }
+        // After a failure the logs are what is looked at next: they stay.
+        Err(error) => Err(Failure::role(
+            error.context(format!("logs are in {}", place.dir.display())),
+        )),
+    }
+}
+
+/// Brings everything up, in an order in which nobody waits for somebody who is not there: the
+/// router, the workers, their membership, and then a call through all of it.
+async fn start(mesh: &mut Mesh, args: &Args, place: &Place, output: &Output) -> anyhow::Result<()> {
+    let members = place.dir.join("members.toml");
+    // The router waits for a file that is not there. A kept folder has the last mesh's, whose
+    // workers are gone.
+    if members.exists() {
+        std::fs::remove_file(&members).context("can't remove the old members file")?;
+    }
+    let router = mesh.router.insert(place.spawn(
+        "router",
+        &[
+            "router".into(),
+            "--listen".into(),
+            args.listen.clone(),
+            "--members".into(),
+            text(&members)?,
+            "--admin".into(),
+            "127.0.0.1:0".into(),
+        ],
+    )?);
+    mesh.router_url = reachable(&router.ready("router", START).await?);
+    let admin = router.ready("admin", START).await?;
+    output.line(&format!(
+        "router   pid {:<7} {}",
+        router.pid, mesh.router_url
+    ));
+
+    let store = place.dir.join("store");
+    std::fs::create_dir_all(&store).with_context(|| format!("can't make {}", store.display()))?;
+    for number in 1..=args.workers {
+        let mut arguments = vec![
+            "worker".to_owned(),
+            "--listen".to_owned(),
+            "127.0.0.1:0".to_owned(),
+            "--router".to_owned(),
+            mesh.router_url.clone(),
+            "--state".to_owned(),
+            format!("sqlite:{}", text(&store)?),
+        ];
+        if let Some(agents) = &args.agents {
+            arguments.extend(["--agents".to_owned(), text(agents)?]);
+        }
+        let process = place.spawn(&format!("worker-{number}"), &arguments)?;
+        mesh.workers.push(Worker {
+            process,
+            url: String::new(),
+        });
+    }
+    for worker in &mut mesh.workers {
+        worker.url = worker.process.ready("worker", START).await?;
+    }
+    let first = mesh.workers.first().context("there is no worker")?;
+    mesh.agents = report(&first.url)
+        .await
+        .context("the first worker tells nothing")?
+        .agents;
+    let urls: Vec<&str> = mesh
+        .workers
+        .iter()
+        .map(|worker| worker.url.as_str())
+        .collect();
+    members::write(&members, &members::roster(&mesh.agents, &urls))?;
+    mesh.becomes_ready(&format!("{admin}/readyz")).await?;
+    mesh.answers().await
+}
+
+impl Mesh {
+    /// Waits until the router says that it can serve.
+    async fn becomes_ready(&mut self, url: &str) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + START;
+        loop {
+            if let Ok((status, _)) = discovery::fetch(url, &probe()).await
+                && status.is_success()
+            {
+                return Ok(());
+            }
+            for process in self.processes() {
+                process.check()?;
+            }
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "the router is not ready after {} s",
+                START.as_secs()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Sends a first message through everything, so that "ready" means "answers".
+    async fn answers(&self) -> anyhow::Result<()> {
+        let agent = self.agents.first().context("the workers serve no agent")?;
+        let url = format!("{}/{agent}", self.router_url);
+        let options = Options {
+            answer_timeout: Some(START),
+            ..Options::default()
+        };
+        let client = Client::from_url(&url, options)
+            .await
+            .context("no card through the router")?;
+        let question = send::say("What is 17*23+4?".to_owned());
+        client
+            .send(question, &Call::default())
+            .await
+            .with_context(|| format!("{agent} does not answer through the router"))?;
+        Ok(())
+    }
+
+    fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        let workers = self.workers.iter_mut().map(|worker| &mut worker.process);
+        self.router.iter_mut().chain(workers)
+    }
+
+    /// Ends every process: workers first, so that the router can carry their last answers.
+    async fn stop(&mut self) {
+        let workers = self.workers.iter_mut().map(|worker| &mut worker.process);
+        process::stop(workers.collect(), GRACE).await;
+        process::stop(self.router.iter_mut().collect(), GRACE).await;
+    }
+}
+
+/// Shows the workers until somebody asks to stop or the router is gone.
+async fn watch(mesh: &mut Mesh, stop: &mut Stop, output: &Output) -> anyhow::Result<()> {
+    let mut board = Board::new(output);
+    loop {
+        let mut rows = Vec::with_capacity(mesh.workers.len());
+        for worker in &mut mesh.workers {
+            let standing = match worker.process.ended() {
+                Some(how) => Standing::Dead(how),
+                None => report(&worker.url)
+                    .await
+                    .map_or(Standing::Silent, Standing::Reports),
+            };
+            rows.push(Row {
+                name: worker.process.name.clone(),
+                pid: worker.process.pid,
+                url: worker.url.clone(),
+                standing,
+            });
+        }
+        board.show(rows);
+        if let Some(router) = &mut mesh.router {
+            router.check()?;
+        }
+        tokio::select! {
+            () = stop.asked() => return Ok(()),
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+    }
+}
+
+/// Asks one of our workers how it is.
+async fn report(url: &str) -> Option<WorkerReport> {
+    let (status, body) = discovery::fetch(&format!("{url}{WORKER_PATH}"), &probe())
+        .await
+        .ok()?;
+    status
+        .is_success()
+        .then(|| serde_json::from_slice(&body).ok())?
+}
+
+fn probe() -> Options {
+    Options {
+        connect_timeout: PROBE,
+        answer_timeout: Some(PROBE),
+        ..Options::default()
+    }
+}
+
+/// The folder of one mesh.
+struct Place {
+    dir: PathBuf,
+    temporary: bool,
+}
+
+impl Place {
+    fn new(wanted: Option<&Path>) -> anyhow::Result<Self> {
+        let dir = wanted.map_or_else(
+            || env::temp_dir().join(format!("daca-up-{}", uuid::Uuid::new_v4().simple())),
+            Path::to_path_buf,
+        );
+        std::fs::create_dir_all(&dir).with_context(|| format!("can't make {}", dir.display()))?;
+        let temporary = wanted.is_none();
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("can't read {}", dir.display()))?;
+        Ok(Self { dir, temporary })
+    }
+
+    fn spawn(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
+        Process::spawn(name, arguments, &self.dir.join(format!("{name}.log")))
+    }
+
+    fn clear(&self) {
+        if self.temporary {
+            // Nothing depends on it: at worst a temporary folder stays where such folders are.
+            drop(std::fs::remove_dir_all(&self.dir));
+        }
+    }
+}
+
+/// A URL at which workers of this machine reach a listener: a wildcard address is none.
+fn reachable(url: &str) -> String {
+    url.replace("://0.0.0.0:", "://127.0.0.1:")
+        .replace("://[::]:", "://[::1]:")
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(text.to_owned())
+}
+
+/// How long each part may take to come up. A loaded machine with a cold disk needs seconds.
+const START: Duration = Duration::from_secs(60);
+/// How long a process may take to finish its calls before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often the board is renewed.
+const REFRESH: Duration = Duration::from_millis(500);
+/// How often something that is about to happen is looked for.
+const LOOK: Duration = Duration::from_millis(25);
+/// How long a look may take.
+const PROBE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_get_an_address_that_they_can_connect_to() {
+        assert_eq!(reachable("http://0.0.0.0:8080"), "http://127.0.0.1:8080");
+        assert_eq!(reachable("http://[::]:8080"), "http://[::1]:8080");
+        assert_eq!(reachable("http://10.0.0.1:8080"), "http://10.0.0.1:8080");
+    }
+}
