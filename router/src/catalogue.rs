@@ -142,14 +142,14 @@ impl Catalogue {
         self.current.load_full()
     }
 
-    /// Whether there is anything to serve: an agent with a member.
+    /// Whether there is anything to serve, and every member has been looked at once: before that, a
+    /// worker of ours would pass for a third party, and ids minted by it would name no place.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.current
-            .load()
-            .agents
-            .values()
-            .any(|agent| !agent.endpoints.is_empty())
+        let snapshot = self.current.load();
+        let has_members = |agent: &Arc<Agent>| !agent.endpoints.is_empty();
+        snapshot.agents.values().any(has_members)
+            && snapshot.agents.values().all(|agent| agent.is_known())
     }
 
     /// The keys of tokens and slots.

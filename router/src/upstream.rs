@@ -134,6 +134,7 @@ impl Endpoint {
             base,
             home,
             facts: ArcSwap::default(),
+            looked_at: AtomicBool::new(false),
         })
     }
 
