@@ -2,8 +2,13 @@
 //!
 //! The modules stand in the order in which a call meets them, and each uses only those below it.
 
+pub mod app;
+pub mod serve;
+pub mod desk;
+pub mod task;
 pub mod turn;
 pub mod agent;
 pub mod model;
 pub mod tools;
+pub mod record;
 pub mod session;

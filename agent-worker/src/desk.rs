@@ -1,0 +1,223 @@
+//! The one face of the eleven operations: what every binding asks, in the messages of the .proto.
+//!
+//! # Invariants
+//! - It knows no binding: a caller, a request, an answer or a [`Problem`].
+//! - Each lookup is within the caller's scope; what is outside of it does not exist.
+
+mod caller;
+mod check;
+mod list;
+
+use std::collections::BTreeMap;
+
+use mesh_proto::{
+    AgentName, Fault, Problem,
+    a2a::{
+        self, CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
+        SendMessageConfiguration, SendMessageRequest, SendMessageResponse, SubscribeToTaskRequest,
+        send_message_response,
+    },
+    mesh::WorkerReport,
+};
+
+use crate::{
+    agent::Agent,
+    record::TaskKey,
+    task::{Begun, Events, Ledger, Start, shorten},
+};
+
+pub use caller::Caller;
+
+/// The agents of a worker and their tasks.
+#[derive(Debug)]
+pub struct Desk {
+    agents: BTreeMap<AgentName, Agent>,
+    default: Option<AgentName>,
+    ledger: Ledger,
+}
+
+impl Desk {
+    /// A desk for these agents. The root of the worker serves `default`, or else the only agent.
+    #[must_use]
+    pub fn new(agents: Vec<Agent>, default: Option<AgentName>, ledger: Ledger) -> Self {
+        let agents: BTreeMap<_, _> = agents
+            .into_iter()
+            .map(|agent| (agent.name().clone(), agent))
+            .collect();
+        let only = match agents.len() {
+            1 => agents.keys().next().cloned(),
+            _ => None,
+        };
+        Self {
+            default: default.filter(|name| agents.contains_key(name)).or(only),
+            agents,
+            ledger,
+        }
+    }
+
+    /// An agent by its name.
+    #[must_use]
+    pub fn agent(&self, name: &str) -> Option<&Agent> {
+        self.agents.get(name)
+    }
+
+    /// The agent that the root serves.
+    #[must_use]
+    pub fn default_agent(&self) -> Option<&Agent> {
+        self.agents.get(self.default.as_ref()?)
+    }
+
+    /// The names of the agents, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &AgentName> {
+        self.agents.keys()
+    }
+
+    /// What the worker says of itself.
+    #[must_use]
+    pub fn report(&self) -> WorkerReport {
+        WorkerReport {
+            agents: self.names().map(ToString::to_string).collect(),
+            ..self.ledger.report()
+        }
+    }
+
+    /// Sends a message; by default the answer comes once the task rests.
+    ///
+    /// # Errors
+    /// What [`Ledger::start`] says, and what is wrong with the request.
+    pub async fn send(
+        &self,
+        caller: &Caller,
+        request: SendMessageRequest,
+    ) -> Result<SendMessageResponse, Problem> {
+        let settings = request.configuration.clone().unwrap_or_default();
+        let length = check::history_length(settings.history_length)?;
+        let begun = self.begin(caller, request, &settings, false).await?;
+        let task = if settings.return_immediately {
+            begun.now()
+        } else {
+            begun.rested().await
+        };
+        Ok(SendMessageResponse {
+            payload: Some(send_message_response::Payload::Task(shorten(task, length))),
+        })
+    }
+
+    /// Sends a message and follows the task until it rests.
+    ///
+    /// # Errors
+    /// What [`Ledger::start`] says, and what is wrong with the request.
+    pub async fn stream(
+        &self,
+        caller: &Caller,
+        request: SendMessageRequest,
+    ) -> Result<Events, Problem> {
+        let settings = request.configuration.clone().unwrap_or_default();
+        check::history_length(settings.history_length)?;
+        let begun = self.begin(caller, request, &settings, true).await?;
+        begun
+            .events
+            .ok_or_else(|| Problem::new(Fault::Internal, "the task is not followed"))
+    }
+
+    /// Reads a task.
+    ///
+    /// # Errors
+    /// [`Fault::TaskNotFound`], and what is wrong with the request.
+    pub async fn task(
+        &self,
+        caller: &Caller,
+        request: GetTaskRequest,
+    ) -> Result<a2a::Task, Problem> {
+        let length = check::history_length(request.history_length)?;
+        let key = key(caller, &request.tenant, request.id)?;
+        Ok(shorten(self.ledger.read(&key).await?, length))
+    }
+
+    /// Reads a page of the caller's tasks, the latest change first.
+    ///
+    /// # Errors
+    /// What is wrong with the request; [`Fault::Unavailable`].
+    pub async fn tasks(
+        &self,
+        caller: &Caller,
+        request: ListTasksRequest,
+    ) -> Result<ListTasksResponse, Problem> {
+        list::page(&self.ledger, &caller.scope(&request.tenant)?, &request).await
+    }
+
+    /// Stops a task.
+    ///
+    /// # Errors
+    /// [`Fault::TaskNotFound`], [`Fault::TaskNotCancelable`].
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        request: CancelTaskRequest,
+    ) -> Result<a2a::Task, Problem> {
+        let key = key(caller, &request.tenant, request.id)?;
+        self.ledger.cancel(&key).await
+    }
+
+    /// Follows a task that is not final.
+    ///
+    /// # Errors
+    /// [`Fault::TaskNotFound`], [`Fault::UnsupportedOperation`].
+    pub async fn subscribe(
+        &self,
+        caller: &Caller,
+        request: SubscribeToTaskRequest,
+    ) -> Result<Events, Problem> {
+        let key = key(caller, &request.tenant, request.id)?;
+        self.ledger.follow(&key).await
+    }
+
+    /// The answer to the four operations on push configurations, as the cards say.
+    #[must_use]
+    pub fn no_push() -> Problem {
+        Problem::new(
+            Fault::PushNotificationNotSupported,
+            "this agent pushes nothing; follow the task with SubscribeToTask",
+        )
+    }
+
+    /// The answer to `GetExtendedAgentCard`, as the cards say.
+    #[must_use]
+    pub fn no_extended_card() -> Problem {
+        Problem::new(
+            Fault::ExtendedAgentCardNotConfigured,
+            "this agent has only its public card",
+        )
+    }
+
+    async fn begin(
+        &self,
+        caller: &Caller,
+        request: SendMessageRequest,
+        settings: &SendMessageConfiguration,
+        follow: bool,
+    ) -> Result<Begun, Problem> {
+        if settings.task_push_notification_config.is_some() {
+            return Err(Self::no_push());
+        }
+        let message = check::message(request.message)?;
+        self.ledger
+            .start(Start {
+                agent: caller.agent().clone(),
+                scope: caller.scope(&request.tenant)?,
+                message,
+                affinity: caller.affinity().map(str::to_owned),
+                call: caller.call().clone(),
+                follow,
+            })
+            .await
+    }
+}
+
+fn key(caller: &Caller, tenant: &str, id: String) -> Result<TaskKey, Problem> {
+    check::id("id", &id)?;
+    Ok(TaskKey {
+        scope: caller.scope(tenant)?,
+        id,
+    })
+}

@@ -1,0 +1,29 @@
+//! Tasks: their life as states, who watches them, and the turns that move them on.
+//!
+//! [`Ledger`] is the face: it starts turns, finds tasks, follows and cancels them. The store is what is
+//! true of a task at rest; the worker that runs its turn is what is true meanwhile.
+//!
+//! # Invariants
+//! - A step that the protocol does not allow cannot be written: [`state`] is the only place that moves
+//!   a task from state to state.
+//! - A task belongs to a [`Scope`](crate::record::Scope); no lookup crosses it.
+//! - What a caller is told of a task at rest is in the store before.
+//! - A task's turn ends only by itself, by a cancel or by the drain, never because a client went away.
+//!
+//! A task whose worker died shows its last stored state; adopting it is not built yet.
+
+mod document;
+mod ledger;
+mod live;
+mod metrics;
+mod problem;
+mod runner;
+pub mod state;
+
+pub(crate) use document::shorten;
+pub use document::{Piece, Task, TooLarge};
+pub use ledger::{Ledger, Limits};
+pub use live::Events;
+pub use metrics::Metrics;
+pub use runner::{Begun, Start};
+pub use state::{Event, IllegalStep, Phase};
