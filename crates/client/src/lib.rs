@@ -1,1 +1,30 @@
 //! An A2A client: three bindings, streams, cards.
+//!
+//! [`Client::from_url`] reads an agent's card and talks to the first interface that both sides
+//! speak; [`Client::direct`] skips the card. All eleven operations of A2A 1.0 are methods of
+//! [`Client`]; the two that stream answer with [`Events`].
+//!
+//! # Invariants
+//! - It knows A2A and nothing of our router: any agent of the protocol is served alike.
+//! - No answer is read without a bound: [`options::Limits`].
+//! - An error says which side it is on: [`Error::Problem`] is the agent's own word,
+//!   [`Error::Transport`] tells whether the request may have reached it.
+
+mod ask;
+mod client;
+pub mod discovery;
+pub mod error;
+mod events;
+mod grpc;
+mod jsonrpc;
+pub mod options;
+mod rest;
+mod sse;
+mod status;
+mod transport;
+
+pub use client::Client;
+pub use error::{Broken, Cut, Error};
+pub use events::Events;
+pub use mesh_proto::{Binding, Fault, Problem, a2a};
+pub use options::{Call, Limits, Options};

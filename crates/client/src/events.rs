@@ -1,0 +1,146 @@
+//! The events of one stream, as they come.
+//!
+//! # Invariants
+//! - No total timeout; silence is bounded only where [`Options::idle_timeout`] says so.
+//! - The first error is the last item. A stream that the agent ends well ends without one.
+//! - Dropping it ends the call: the connection (h1) or the stream (h2) is closed, the task is not.
+//!
+//! [`Options::idle_timeout`]: crate::Options::idle_timeout
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::Stream;
+use http_body::{Body as _, Frame};
+use hyper::body::{Bytes, Incoming};
+use mesh_proto::a2a::StreamResponse;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    error::{self, Cut, Error},
+    grpc, jsonrpc, rest,
+};
+
+/// The events of a stream: a `Stream` of [`StreamResponse`]. The end of the stream is the agent's
+/// word that nothing more comes; whether the task is done is for its last state to say.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    decoder: Decoder,
+    idle: Option<Idle>,
+    done: bool,
+}
+
+/// Bytes of a stream in, events out. One per binding.
+#[derive(Debug)]
+pub(crate) enum Decoder {
+    JsonRpc(jsonrpc::Decoder),
+    Rest(rest::Decoder),
+    Grpc(grpc::Decoder),
+}
+
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Events {
+    pub(crate) fn new(body: Incoming, decoder: Decoder, idle: Option<Duration>) -> Self {
+        Self {
+            body,
+            decoder,
+            idle: idle.map(|limit| Idle {
+                limit,
+                sleep: Box::pin(tokio::time::sleep(limit)),
+            }),
+            done: false,
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if let Some(idle) = &mut self.idle {
+                    idle.sleep.as_mut().reset(Instant::now() + idle.limit);
+                }
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|source| {
+                        Cut::MidAnswer {
+                            reason: error::root(&source),
+                        }
+                        .into()
+                    })
+                }))
+            }
+            Poll::Pending => {
+                let Some(idle) = &mut self.idle else {
+                    return Poll::Pending;
+                };
+                let silent = idle.sleep.as_mut().poll(cx);
+                silent.map(|()| Some(Err(Cut::Idle(idle.limit).into())))
+            }
+        }
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<StreamResponse, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while !this.done {
+            let step = match this.decoder.next() {
+                Ok(Some(event)) => return Poll::Ready(Some(Ok(event))),
+                Ok(None) => match this.poll_body(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(frame))) => {
+                        this.decoder.feed(frame);
+                        Ok(())
+                    }
+                    Poll::Ready(Some(Err(error))) => Err(error),
+                    Poll::Ready(None) => {
+                        this.done = true;
+                        this.decoder.finish()
+                    }
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = step {
+                this.done = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl Decoder {
+    fn next(&mut self) -> Result<Option<StreamResponse>, Error> {
+        match self {
+            Self::JsonRpc(decoder) => decoder.next(),
+            Self::Rest(decoder) => decoder.next(),
+            Self::Grpc(decoder) => decoder.next(),
+        }
+    }
+
+    fn feed(&mut self, frame: Frame<Bytes>) {
+        match (self, frame.data_ref()) {
+            (Self::Grpc(decoder), _) => decoder.feed(frame),
+            (Self::JsonRpc(decoder), Some(data)) => decoder.feed(data),
+            (Self::Rest(decoder), Some(data)) => decoder.feed(data),
+            (Self::JsonRpc(_) | Self::Rest(_), None) => {}
+        }
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        match self {
+            Self::JsonRpc(decoder) => decoder.finish(),
+            Self::Rest(decoder) => decoder.finish(),
+            Self::Grpc(decoder) => decoder.finish(),
+        }
+    }
+}
