@@ -19,6 +19,8 @@ mod output;
 mod quote;
 mod role;
 mod route;
+#[cfg(feature = "router")]
+mod router;
 mod send;
 mod stream;
 mod tasks;
@@ -43,6 +45,9 @@ struct Cli {
 enum Verb {
     /// Start a whole mesh on this machine: a router and workers, as processes
     Up(up::Args),
+    /// Run a router
+    #[cfg(feature = "router")]
+    Router(Box<router::Args>),
     /// Run the MCP server with the small tools that the example agents use
     #[cfg(feature = "mcp")]
     Mcp(mcp::Args),
@@ -91,6 +96,8 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        #[cfg(feature = "router")]
+        Verb::Router(args) => router::run(*args, output),
         #[cfg(feature = "mcp")]
         Verb::Mcp(args) => mcp::run(args, output),
         Verb::Up(args) => role::here(up::run(args, output)),
@@ -120,6 +127,9 @@ mod tests {
     #[test]
     fn every_verb_of_the_documentation_parses() {
         for line in [
+            "daca router --listen 127.0.0.1:0 --agent a=http://h:1,http://h:2 --agent b=http://h:3",
+            "daca router --config r.toml --members m.toml --default-agent a --listen-agent a=h:1 \
+             --keys k.toml --public-url https://mesh.example --threads 2 --admin 127.0.0.1:0",
             "daca mcp --root / --listen 127.0.0.1:0",
             "daca up",
             "daca up --listen 127.0.0.1:0 --workers 5 --state-dir /tmp/x",
@@ -153,6 +163,7 @@ mod tests {
             "daca tasks list http://h/a --status asleep",
             "daca route explain --router http://h --agent a --context c --task t",
             "daca up --workers 0",
+            "daca router --threads 0",
         ] {
             let error = parse(line).err().map(|error| error.use_stderr());
             assert_eq!(error, Some(true), "{line}");

@@ -1,5 +1,7 @@
 //! What a verb runs on: a runtime, and the signals that end it.
 
+use std::num::NonZeroUsize;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
@@ -11,6 +13,22 @@ pub(crate) fn here(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<
         .build()
         .map_err(Failure::role)?
         .block_on(verb)
+}
+
+/// Runs a role that serves many on as many threads as the machine has cores, or as told.
+pub(crate) fn on_threads(
+    threads: Option<NonZeroUsize>,
+    role: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.get());
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(Failure::role)?
+        .block_on(role)
 }
 
 /// Ctrl-C and SIGTERM.

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use mesh_client::{Options, discovery};
+use mesh_proto::rest;
 use serde_json::Value;
 use url::Url;
 
@@ -67,10 +68,7 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     let url = explain.url().map_err(Failure::usage)?;
     let (status, body) = discovery::fetch(url.as_str(), &Options::default()).await?;
     if status != StatusCode::OK {
-        return Err(Failure::answer(anyhow::anyhow!(
-            "the router answers {status}: {}",
-            String::from_utf8_lossy(&body).trim()
-        )));
+        return Err(mesh_client::Error::Problem(rest::problem(status, &body)).into());
     }
     let answer: Value = serde_json::from_slice(&body).map_err(|error| {
         Failure::answer(anyhow::Error::new(error).context("the answer is not a router's"))
@@ -88,13 +86,13 @@ fn print(answer: &Value, output: &Output) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    for key in ["agent", "slot", "reason", "view"] {
-        output.line(&format!("{key:<8} {}", show(key)));
+    for key in ["agent", "operation", "slot", "rule", "reason", "view"] {
+        output.line(&format!("{key:<10} {}", show(key)));
     }
     let candidates = answer.get("candidates").and_then(Value::as_array);
     for (rank, candidate) in candidates.into_iter().flatten().enumerate() {
         let text = |key: &str| candidate.get(key).and_then(Value::as_str).unwrap_or("-");
-        let line = format!("{:>8} {}  {}", rank + 1, text("id"), text("standing"));
+        let line = format!("{:>10} {}  {}", rank + 1, text("id"), text("standing"));
         output.line(&if rank == 0 {
             output.paint(Tone::Strong, &line)
         } else {
