@@ -107,8 +107,7 @@ impl Dispatch {
         let headers = self.headers(ask, passage, candidate);
         let path = match ask.dialect.binding {
             Binding::Grpc => grpc::path(ask.operation),
-            Binding::JsonRpc => "",
-            Binding::Rest => &ask.path,
+            Binding::JsonRpc | Binding::Rest => &ask.path,
         };
         let sent = line.send(ask.method.clone(), path, headers, ask.body.clone());
         let sent = match self.patience(ask) {

@@ -336,9 +336,11 @@ impl Line {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Carried>, Error> {
-        let path = match (self.path.is_empty(), below.is_empty()) {
-            (true, true) => "/".to_owned(),
-            _ => format!("{}{below}", self.path),
+        // Below the root there may be nothing, or only a query.
+        let path = if self.path.is_empty() && !below.starts_with('/') {
+            format!("/{below}")
+        } else {
+            format!("{}{below}", self.path)
         };
         let target = self.origin.target();
         let (wire, uri) = match self.binding {
