@@ -163,10 +163,13 @@ fn request(method: &str, path: &str) -> http::request::Builder {
 }
 
 /// A connection's sending half; the connection runs as long as the test.
-#[expect(clippy::disallowed_methods, reason = "a test's client is in no drain")]
 async fn connect(worker: &Worker) -> http1::SendRequest<Full<bytes::Bytes>> {
-    let io = TokioIo::new(TcpStream::connect(worker.local_addr()).await.unwrap());
-    let (send, connection) = http1::handshake(io).await.unwrap();
+    speak(TcpStream::connect(worker.local_addr()).await.unwrap()).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's client is in no drain")]
+async fn speak(socket: TcpStream) -> http1::SendRequest<Full<bytes::Bytes>> {
+    let (send, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
     send
 }
@@ -176,8 +179,17 @@ async fn exchange(
     request: http::request::Builder,
     body: impl Into<bytes::Bytes>,
 ) -> Answer {
+    let socket = TcpStream::connect(worker.local_addr()).await.unwrap();
+    exchange_over(socket, request, body).await
+}
+
+async fn exchange_over(
+    socket: TcpStream,
+    request: http::request::Builder,
+    body: impl Into<bytes::Bytes>,
+) -> Answer {
     let request = request.body(Full::new(body.into())).unwrap();
-    let response = connect(worker).await.send_request(request).await.unwrap();
+    let response = speak(socket).await.send_request(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer {

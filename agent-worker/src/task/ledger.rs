@@ -165,7 +165,10 @@ impl Ledger {
                 .ok_or_else(not_cancelable)
         } else {
             let canceled = self.cancel_at_rest(&live).await;
-            live.leave();
+            match canceled {
+                Ok(_) => live.finish(),
+                Err(_) => live.release(),
+            }
             canceled
         };
         self.retire(&live);
@@ -305,7 +308,7 @@ impl Ledger {
         }
         let resumed = self.resume_held(&live, start).await;
         if resumed.is_err() {
-            live.leave();
+            live.release();
             self.retire(&live);
         }
         resumed.map(|()| live)

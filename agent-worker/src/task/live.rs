@@ -86,13 +86,17 @@ impl Live {
         self.rest.send_replace(false);
     }
 
-    /// The task is at rest again, or its mover gave up. Its watchers have seen all there is.
-    pub(super) fn leave(&self) {
+    /// The mover gave up; the task is as it was, and who watches it goes on watching.
+    pub(super) fn release(&self) {
+        self.cell.lock().mover = None;
+        self.rest.send_replace(true);
+    }
+
+    /// The mover is done, and the watchers have seen all there is.
+    pub(super) fn finish(&self) {
         let mut cell = self.cell.lock();
         cell.mover = None;
-        if cell.task.phase().is_at_rest() {
-            cell.watchers.clear();
-        }
+        cell.watchers.clear();
         drop(cell);
         self.rest.send_replace(true);
     }
@@ -215,5 +219,80 @@ impl Drop for Events {
     fn drop(&mut self) {
         self.queue = None;
         self.ledger.retire(&self.live);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::StreamExt as _;
+    use mesh_fabric::state::{Bounds, Store};
+    use mesh_proto::AgentName;
+    use mesh_runtime::drain;
+
+    use super::*;
+    use crate::{
+        record::{Records, Scope},
+        task::{Event, Limits, Metrics},
+    };
+
+    async fn working() -> (Ledger, Arc<Live>) {
+        let records = Records::new(Store::memory(Bounds::default()), Duration::from_secs(60));
+        let key = TaskKey {
+            scope: Scope {
+                agent: AgentName::parse("a").unwrap(),
+                tenant: String::new(),
+                principal: String::new(),
+            },
+            id: "t".to_owned(),
+        };
+        let mut task = Task::submitted("t".to_owned(), "c".to_owned(), 1);
+        task.step(Event::Begin, 2).unwrap();
+        let etag = records.save(&key, task.body(), None).await.unwrap();
+        let (_trigger, drain) = drain::channel();
+        let ledger = Ledger::new(records, Limits::default(), Metrics::default(), drain);
+        (ledger, Arc::new(Live::new(key, task, etag)))
+    }
+
+    fn note(live: &Live, n: usize) -> usize {
+        let step = |task: &mut Task| task.step(Event::Note(n.to_string()), 3);
+        live.change(|task| step(task).map(Payload::StatusUpdate))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_does_not_read_is_dropped_and_told_and_no_other_is() {
+        let (ledger, live) = working().await;
+        let slow = live.watch(&ledger);
+        for n in 0..QUEUE {
+            assert_eq!(note(&live, n), 0);
+        }
+        let fresh = live.watch(&ledger);
+        assert_eq!(note(&live, QUEUE), 1, "one watcher is dropped");
+        assert_eq!(note(&live, QUEUE + 1), 0, "and only once");
+        live.finish();
+        let seen: Vec<_> = slow.collect().await;
+        assert_eq!(seen.len(), 1 + QUEUE + 1);
+        assert!(seen.iter().take(1 + QUEUE).all(Result::is_ok));
+        let told = seen.last().unwrap().as_ref().unwrap_err();
+        assert_eq!(told.fault, Fault::Exhausted);
+        let seen: Vec<_> = fresh.map(|event| event.unwrap().payload).collect().await;
+        assert!(matches!(
+            seen.as_slice(),
+            [Some(Payload::Task(_)), Some(_), Some(_)]
+        ));
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_watchers_in_place() {
+        let (ledger, live) = working().await;
+        let mut events = live.watch(&ledger);
+        assert!(events.next().await.is_some());
+        live.release();
+        assert_eq!(note(&live, 1), 0);
+        assert!(events.next().await.is_some());
+        drop(events);
+        assert!(!live.lock().is_wanted());
     }
 }

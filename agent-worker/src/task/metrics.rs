@@ -2,7 +2,7 @@
 
 use mesh_proto::a2a;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
@@ -25,13 +25,28 @@ struct Labels {
 }
 
 /// The states that a turn or a cancel leaves a task in.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Settled {
     Completed,
     Failed,
     Canceled,
     Rejected,
     InputRequired,
+}
+
+impl EncodeLabelValue for Settled {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        std::fmt::Write::write_str(
+            encoder,
+            match self {
+                Self::Completed => "completed",
+                Self::Failed => "failed",
+                Self::Canceled => "canceled",
+                Self::Rejected => "rejected",
+                Self::InputRequired => "input_required",
+            },
+        )
+    }
 }
 
 impl Metrics {

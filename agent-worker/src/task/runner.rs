@@ -139,7 +139,7 @@ impl Runner {
             millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "turn"
         );
-        self.live.leave();
+        self.live.finish();
         self.ledger.retire(&self.live);
     }
 

@@ -185,3 +185,71 @@ async fn a_worker_without_work_drains_at_once_though_somebody_watches() {
     let whole = whole.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&whole).contains("TASK_STATE_INPUT_REQUIRED"));
 }
+
+#[tokio::test]
+async fn the_admin_side_counts_and_says_when_the_worker_drains() {
+    let settings = Settings {
+        admin: Some("127.0.0.1:0".to_owned()),
+        ..Settings::default()
+    };
+    let worker = worker(settings, &["a"]).await;
+    rpc(&worker, "SendMessage", &send("say x")).await;
+    rpc(&worker, "SendMessage", &send("ask x")).await;
+    let admin = worker.admin_addr().unwrap();
+    let ask = async |path: &str| {
+        let socket = TcpStream::connect(admin).await.unwrap();
+        exchange_over(socket, request("GET", path), "").await
+    };
+    let metrics = ask("/metrics").await.body;
+    for line in [
+        "mesh_worker_tasks_total{state=\"completed\"} 1",
+        "mesh_worker_tasks_total{state=\"input_required\"} 1",
+        "mesh_worker_tasks_total{state=\"failed\"} 0",
+        "mesh_worker_turns_total 2",
+        "mesh_worker_tasks_in_flight 0",
+        "mesh_connections_accepted_total 2",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line}\n{metrics}");
+    }
+    assert_eq!(ask("/readyz").await.status, 200);
+    worker.ledger.drain();
+    assert_eq!(ask("/readyz").await.status, 503);
+    assert_eq!(get(&worker, "/-/worker").await.json()["state"], "draining");
+    let refused = rpc(&worker, "SendMessage", &send("say x")).await;
+    assert_eq!(refused["error"]["data"][0]["reason"], "UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_refused_message_does_not_end_the_streams_of_others() {
+    let worker = one().await;
+    let asked = rpc(&worker, "SendMessage", &send("ask what?")).await;
+    let task = asked["result"]["task"].clone();
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SubscribeToTask", "params": {"id": task["id"]}});
+    let watch = request("POST", "/a")
+        .body(Full::new(body.to_string().into()))
+        .unwrap();
+    let mut connection = connect(&worker).await;
+    let watching = connection.send_request(watch).await.unwrap();
+
+    let mut wrong = send("say x");
+    let message = wrong.message.as_mut().unwrap();
+    message.task_id = task["id"].as_str().unwrap().to_owned();
+    message.context_id = "another".to_owned();
+    let refused = rpc(&worker, "SendMessage", &wrong).await;
+    assert_eq!(refused["error"]["code"], -32602);
+    wrong.message.as_mut().unwrap().context_id.clear();
+    rpc(&worker, "SendMessage", &wrong).await;
+
+    let whole = watching.into_body().collect().await.unwrap().to_bytes();
+    let whole = String::from_utf8_lossy(&whole);
+    let at = |state: &str| {
+        whole
+            .find(state)
+            .unwrap_or_else(|| panic!("no {state}: {whole}"))
+    };
+    let (asked, working) = (at("TASK_STATE_INPUT_REQUIRED"), at("TASK_STATE_WORKING"));
+    assert!(
+        asked < working && working < at("TASK_STATE_COMPLETED"),
+        "{whole}"
+    );
+}
