@@ -1,8 +1,9 @@
 //! What a verb runs on: a runtime, and the signals that end it.
 
+#[cfg(feature = "router")]
 use std::num::NonZeroUsize;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
 
@@ -16,6 +17,7 @@ pub(crate) fn here(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<
 }
 
 /// Runs a role that serves many on as many threads as the machine has cores, or as told.
+#[cfg(feature = "router")]
 pub(crate) fn on_threads(
     threads: Option<NonZeroUsize>,
     role: impl Future<Output = Result<Exit, Failure>>,
@@ -31,10 +33,32 @@ pub(crate) fn on_threads(
         .block_on(role)
 }
 
+/// Ends this process when the `up` that started it is gone, even if that was killed: nobody else
+/// knows of it then. Outside of `up` it does nothing.
+#[cfg(feature = "router")]
+pub(crate) fn follow_parent() {
+    use rustix::process::{Pid, getppid};
+    #[cfg(target_os = "linux")]
+    use rustix::process::{Signal, set_parent_process_death_signal};
+
+    let parent = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok());
+    if let Some(parent) = parent.and_then(Pid::from_raw) {
+        #[cfg(target_os = "linux")]
+        set_parent_process_death_signal(Some(Signal::TERM)).unwrap_or_default();
+        // It may have been gone before that.
+        if getppid() != Some(parent) {
+            std::process::exit(Exit::Failed as i32);
+        }
+    }
+}
+
+/// Where `up` tells its children its pid.
+pub(crate) const PARENT: &str = "DACA_UP_PID";
+
 /// Ctrl-C and SIGTERM.
 pub(crate) struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
 }
 
 impl Stop {

@@ -63,6 +63,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     } else {
         LogFormat::Text
     };
+    role::follow_parent();
     telemetry::init(format).map_err(Failure::usage)?;
     let settings = args.flags().settle().map_err(Failure::usage)?;
     let threads = settings.threads.and_then(NonZeroUsize::new);

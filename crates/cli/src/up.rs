@@ -87,9 +87,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         // After a failure the logs are what is looked at next: they stay.
-        Err(error) => Err(Failure::role(
-            error.context(format!("logs are in {}", place.dir.display())),
-        )),
+        Err(error) => {
+            let logs = place.dir.display();
+            Err(Failure::role(anyhow::anyhow!(
+                "{error:#}\nThe logs are in {logs}"
+            )))
+        }
     }
 }
 

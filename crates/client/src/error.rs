@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{0}")]
     Problem(Problem),
     /// The connection failed us.
-    #[error("no connection that lasted to the answer")]
+    #[error("the connection failed")]
     Transport(#[source] Cut),
     /// Something answered, but not as A2A says.
     #[error("the answer is not A2A")]

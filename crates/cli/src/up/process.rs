@@ -3,7 +3,7 @@
 //! # Invariants
 //! - It is a process group of its own, so that a Ctrl-C at the terminal reaches `up` alone, which
 //!   then ends the others in order.
-//! - It is killed when dropped: no way out of `up` leaves it behind.
+//! - It is killed when dropped, and ends itself when `up` is killed: no way out leaves it behind.
 //! - Signals go to the one pid that was started here, and only while it is known to run.
 
 use std::{
@@ -20,6 +20,8 @@ use tokio::{
     process::{Child, Command},
     time::Instant,
 };
+
+use crate::role;
 
 /// A process and its log, which holds what it prints and what it logs.
 pub(super) struct Process {
@@ -41,6 +43,7 @@ impl Process {
         let from = file.metadata().map_or(0, |meta| meta.len());
         let child = Command::new(exe)
             .args(arguments)
+            .env(role::PARENT, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("can't share the log")?)
             .stderr(file)
