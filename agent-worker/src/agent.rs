@@ -11,6 +11,7 @@ use mesh_proto::AgentName;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    delegate,
     model::{
         Model,
         scripted::{Work, WorkError},
@@ -39,6 +40,9 @@ pub struct Config {
     /// Tools that are described right here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<form::Config>,
+    /// Other agents that it may ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegates: Vec<delegate::Config>,
     /// What its card says that it can do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,

@@ -3,6 +3,7 @@
 //! The modules stand in the order in which a call meets them, and each uses only those below it.
 
 pub mod app;
+pub mod config;
 pub mod serve;
 pub mod desk;
 pub mod task;
@@ -10,5 +11,7 @@ pub mod turn;
 pub mod agent;
 pub mod model;
 pub mod tools;
+pub mod delegate;
 pub mod record;
 pub mod session;
+mod tls;

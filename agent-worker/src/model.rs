@@ -6,6 +6,8 @@
 //! - To add a model: a file in `model/` that implements [`Model`], and a word for it in
 //!   `agent::Choice`.
 
+#[cfg(feature = "openai")]
+pub mod openai;
 pub mod rules;
 pub mod scripted;
 

@@ -18,13 +18,17 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use crate::session::{CallContext, Ending, ToolCall, ToolOutput, ToolSpec};
+use crate::{
+    delegate::Delegate,
+    session::{CallContext, Ending, ToolCall, ToolOutput, ToolSpec},
+};
 
 /// One agent's tools.
 #[derive(Clone, Debug, Default)]
 pub struct Toolbox {
     servers: Vec<Grant>,
     forms: Vec<Arc<form::Form>>,
+    delegates: Vec<Arc<Delegate>>,
     metrics: Metrics,
 }
 
@@ -114,10 +118,16 @@ impl Metrics {
 impl Toolbox {
     /// Fills a box.
     #[must_use]
-    pub fn new(servers: Vec<Grant>, forms: Vec<Arc<form::Form>>, metrics: Metrics) -> Self {
+    pub fn new(
+        servers: Vec<Grant>,
+        forms: Vec<Arc<form::Form>>,
+        delegates: Vec<Arc<Delegate>>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             servers,
             forms,
+            delegates,
             metrics,
         }
     }
@@ -139,6 +149,9 @@ impl Toolbox {
         offer
             .tools
             .extend(self.forms.iter().map(|form| form.spec()));
+        offer
+            .tools
+            .extend(self.delegates.iter().map(|delegate| delegate.spec()));
         let mut seen = BTreeSet::new();
         offer.tools.retain(|tool| seen.insert(tool.name.clone()));
         offer
@@ -174,6 +187,13 @@ impl Toolbox {
         }
         if let Some(form) = self.forms.iter().find(|form| form.name() == call.name) {
             return form.call(&call.arguments, context).await;
+        }
+        if let Some(delegate) = self
+            .delegates
+            .iter()
+            .find(|delegate| delegate.tool() == call.name)
+        {
+            return delegate.call(&call.arguments, context).await;
         }
         ToolOutput::failed(format!("there is no tool {}", call.name))
     }

@@ -39,7 +39,10 @@ use serde_json::{Map, Value};
 use tokio::{process::Command, sync::Mutex, time::Instant};
 
 pub use self::config::{Config, ConfigError, Launch};
-use crate::session::{CallContext, Ending, ToolKind, ToolOutput, ToolSpec};
+use crate::{
+    session::{CallContext, Ending, ToolKind, ToolOutput, ToolSpec},
+    tls,
+};
 
 /// Why a server's tools can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -274,7 +277,7 @@ impl Server {
                 listener.serve(child).await
             }
             Launch::Http { url, headers } => {
-                ensure_crypto();
+                tls::ensure_crypto();
                 let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
                 config = config.custom_headers(headers.clone());
                 listener
@@ -378,16 +381,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text.truncate(text.floor_char_boundary(500));
     text
-}
-
-/// `reqwest` panics without a process-wide crypto provider. `main` installs one first thing; a second
-/// installation changes nothing.
-pub(crate) fn ensure_crypto() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        rustls::crypto::aws_lc_rs::default_provider()
-            .install_default()
-            .ok();
-    }
 }
 
 /// How long a server may take to open a session: a script that installs itself is slow.
