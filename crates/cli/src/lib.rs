@@ -26,6 +26,8 @@ mod stream;
 mod tasks;
 mod up;
 mod words;
+#[cfg(feature = "worker")]
+mod worker;
 
 use exit::{Exit, Failure};
 use output::{Format, Output};
@@ -48,6 +50,9 @@ enum Verb {
     /// Run a router
     #[cfg(feature = "router")]
     Router(Box<router::Args>),
+    /// Run a worker: an A2A server with agents in it
+    #[cfg(feature = "worker")]
+    Worker(worker::Args),
     /// Run the MCP server with the small tools that the example agents use
     #[cfg(feature = "mcp")]
     Mcp(mcp::Args),
@@ -98,6 +103,8 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         #[cfg(feature = "router")]
         Verb::Router(args) => router::run(*args, output),
+        #[cfg(feature = "worker")]
+        Verb::Worker(args) => worker::run(args, output),
         #[cfg(feature = "mcp")]
         Verb::Mcp(args) => mcp::run(args, output),
         Verb::Up(args) => role::here(up::run(args, output)),
@@ -130,6 +137,8 @@ mod tests {
             "daca router --listen 127.0.0.1:0 --agent a=http://h:1,http://h:2 --agent b=http://h:3",
             "daca router --config r.toml --members m.toml --default-agent a --listen-agent a=h:1 \
              --keys k.toml --public-url https://mesh.example --threads 2 --admin 127.0.0.1:0",
+            "daca worker --listen 127.0.0.1:0 --agents a.yaml --state sqlite:/tmp/x --router http://h \
+             --threads 2 --admin 127.0.0.1:0",
             "daca mcp --root / --listen 127.0.0.1:0",
             "daca up",
             "daca up --listen 127.0.0.1:0 --workers 5 --state-dir /tmp/x",
@@ -164,6 +173,7 @@ mod tests {
             "daca route explain --router http://h --agent a --context c --task t",
             "daca up --workers 0",
             "daca router --threads 0",
+            "daca worker --state redis:x",
         ] {
             let error = parse(line).err().map(|error| error.use_stderr());
             assert_eq!(error, Some(true), "{line}");

@@ -1,6 +1,6 @@
 //! What a verb runs on: a runtime, and the signals that end it.
 
-#[cfg(feature = "router")]
+#[cfg(any(feature = "router", feature = "worker"))]
 use std::num::NonZeroUsize;
 
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -17,7 +17,7 @@ pub(crate) fn here(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<
 }
 
 /// Runs a role that serves many on as many threads as the machine has cores, or as told.
-#[cfg(feature = "router")]
+#[cfg(any(feature = "router", feature = "worker"))]
 pub(crate) fn on_threads(
     threads: Option<NonZeroUsize>,
     role: impl Future<Output = Result<Exit, Failure>>,
@@ -35,7 +35,7 @@ pub(crate) fn on_threads(
 
 /// Ends this process when the `up` that started it is gone, even if that was killed: nobody else
 /// knows of it then. Outside of `up` it does nothing.
-#[cfg(feature = "router")]
+#[cfg(any(feature = "router", feature = "worker"))]
 pub(crate) fn follow_parent() {
     use rustix::process::{Pid, getppid};
     #[cfg(target_os = "linux")]
