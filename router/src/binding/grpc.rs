@@ -99,8 +99,15 @@ impl Front {
         let mut keys = Keys::from(&ids);
         let mut headers = caller.onward();
         let (agent, tenant) = self.find_grpc(caller, keys.tenant.as_deref())?;
+        headers.remove(mesh::AGENT);
         let body = match tenant {
-            Tenant::AsItCame => framed.whole,
+            Tenant::AsItCame => {
+                // No byte changes; an agent that shares its port gets its name as we got it.
+                if let Some(name) = self.name_upstream(&agent, keys.tenant.as_deref()) {
+                    headers.insert(mesh::AGENT, name);
+                }
+                framed.whole
+            }
             Tenant::Cut { own, sent } => {
                 keys.tenant = own;
                 // The message is written anew, so it goes uncompressed.
@@ -109,7 +116,6 @@ impl Front {
                 frame(&message)
             }
         };
-        headers.remove(mesh::AGENT);
         let stated = super::stated_version(caller).unwrap_or(Version::V1_0);
         Ok(Ask {
             agent,
@@ -170,6 +176,20 @@ impl Front {
             ))),
             None => Err(CallError::no_such_agent(first)),
         }
+    }
+
+    /// The metadata that tells an upstream which of its agents is meant, where the caller sent no
+    /// tenant that would: the tenant that the agent's own card asks for.
+    fn name_upstream(&self, agent: &AgentName, sent: Option<&str>) -> Option<HeaderValue> {
+        if sent.is_some() {
+            return None;
+        }
+        let tenant = self
+            .catalogue
+            .snapshot()
+            .agent(agent.as_str())?
+            .tenant(Binding::Grpc)?;
+        HeaderValue::from_str(&tenant).ok()
     }
 
     /// Finds the one message of a request.
