@@ -103,7 +103,7 @@ impl Front {
         let body = match tenant {
             Tenant::AsItCame => {
                 // No byte changes; an agent that shares its port gets its name as we got it.
-                if let Some(name) = self.name_upstream(&agent, keys.tenant.as_deref()) {
+                if let Some(name) = self.name_upstream(&agent) {
                     headers.insert(mesh::AGENT, name);
                 }
                 framed.whole
@@ -178,18 +178,13 @@ impl Front {
         }
     }
 
-    /// The metadata that tells an upstream which of its agents is meant, where the caller sent no
-    /// tenant that would: the tenant that the agent's own card asks for.
-    fn name_upstream(&self, agent: &AgentName, sent: Option<&str>) -> Option<HeaderValue> {
-        if sent.is_some() {
-            return None;
-        }
-        let tenant = self
-            .catalogue
-            .snapshot()
-            .agent(agent.as_str())?
-            .tenant(Binding::Grpc)?;
-        HeaderValue::from_str(&tenant).ok()
+    /// The metadata that tells an upstream which of its agents is meant: the first segment of the
+    /// tenant that the agent's own card asks for. Without it a worker that serves several agents on
+    /// one port could not tell, since the tenant of such a call is the caller's own.
+    fn name_upstream(&self, agent: &AgentName) -> Option<HeaderValue> {
+        let snapshot = self.catalogue.snapshot();
+        let tenant = snapshot.agent(agent.as_str())?.tenant(Binding::Grpc)?;
+        HeaderValue::from_str(tenant.split('/').next()?).ok()
     }
 
     /// Finds the one message of a request.

@@ -271,7 +271,10 @@ async fn over_grpc_only_the_meshs_segment_of_the_tenant_is_cut() {
             &[("a2a-agent", "b")],
         )
         .await;
-    assert_eq!(agent.posts().pop().unwrap().body, frame);
+    let seen = agent.posts().pop().unwrap();
+    assert_eq!(seen.body, frame);
+    // Its own name for itself: it may share its port.
+    assert_eq!(seen.header("a2a-agent"), Some("own"));
 }
 
 #[tokio::test]
