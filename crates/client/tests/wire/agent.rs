@@ -14,22 +14,25 @@ use hyper_util::{
     server::conn::auto,
 };
 use mesh_proto::{
-    Fault, Operation, Problem,
-    a2a::{
-        Artifact, Message, Part, SendMessageRequest, SendMessageResponse, StreamResponse, Task,
-        TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent,
-        a2a_service_server::A2aServiceServer, part::Content, send_message_response,
-        stream_response,
-    },
+    Operation, Problem,
+    a2a::{SendMessageRequest, StreamResponse, TaskState, a2a_service_server::A2aServiceServer},
     grpc, json,
     jsonrpc::{self, RawId},
     rest, sse,
 };
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Notify,
+};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::service::Service;
+use crate::{
+    script::{events, missing, said, task, unary},
+    service::Service,
+};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -54,10 +57,24 @@ impl Agent {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let cut = Arc::new(Notify::new());
-        let agent = Self { address, seen, cut };
-        spawn(accept(listener, agent.clone()));
+        let agent = Self {
+            address,
+            seen: Arc::default(),
+            cut: Arc::default(),
+        };
+        spawn(accept(listener, None, agent.clone()));
+        agent
+    }
+
+    /// The same behind TLS, with a certificate for `localhost`.
+    pub(crate) async fn secure(tls: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let agent = Self {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+            cut: Arc::default(),
+        };
+        spawn(accept(listener, Some(tls), agent.clone()));
         agent
     }
 
@@ -78,23 +95,28 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
-async fn accept(listener: TcpListener, agent: Agent) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, agent: Agent) {
     while let Ok((socket, _)) = listener.accept().await {
         let agent = agent.clone();
-        spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let agent = agent.clone();
-                async move { Ok::<_, Infallible>(answer(request, &agent).await) }
-            });
-            let builder = auto::Builder::new(TokioExecutor::new());
-            // It fails where a test cuts the connection.
-            drop(
-                builder
-                    .serve_connection(TokioIo::new(socket), service)
-                    .await,
-            );
-        });
+        match tls.clone() {
+            None => spawn(connection(socket, agent)),
+            Some(tls) => spawn(async move {
+                if let Ok(session) = tls.accept(socket).await {
+                    connection(session, agent).await;
+                }
+            }),
+        }
     }
+}
+
+async fn connection(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, agent: Agent) {
+    let service = hyper::service::service_fn(move |request| {
+        let agent = agent.clone();
+        async move { Ok::<_, Infallible>(answer(request, &agent).await) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    // It fails where a test cuts the connection.
+    drop(builder.serve_connection(TokioIo::new(io), service).await);
 }
 
 async fn answer(request: Request<Incoming>, agent: &Agent) -> Response<Body> {
@@ -225,63 +247,6 @@ fn rest_error(problem: &Problem) -> Response<Body> {
     answer
 }
 
-/// What a message asks this agent to do.
-pub(crate) fn said(ask: &SendMessageRequest) -> String {
-    let message = ask.message.clone().unwrap_or_default();
-    match message.parts.first().and_then(|part| part.content.clone()) {
-        Some(Content::Text(text)) => text,
-        _ => String::new(),
-    }
-}
-
-pub(crate) fn unary(said: &str) -> Result<SendMessageResponse, Problem> {
-    let text = match said {
-        "missing" => return Err(missing()),
-        "huge" => "x".repeat(100_000),
-        said => format!("you said {said}"),
-    };
-    let mut task = task("t-1", TaskState::Completed);
-    task.artifacts = vec![artifact(&text)];
-    Ok(SendMessageResponse {
-        payload: Some(send_message_response::Payload::Task(task)),
-    })
-}
-
-pub(crate) fn missing() -> Problem {
-    Problem::new(Fault::TaskNotFound, "no such task: t-9").with("taskId", "t-9")
-}
-
-/// The events of a stream, and how it ends: well, with a problem, cut, or not at all.
-pub(crate) fn events(said: &str) -> Vec<Result<StreamResponse, Problem>> {
-    let mut events = vec![Ok(StreamResponse {
-        payload: Some(stream_response::Payload::Task(task(
-            "t-1",
-            TaskState::Submitted,
-        ))),
-    })];
-    match said {
-        "huge" => events.push(Ok(artifact_update(&"x".repeat(100_000)))),
-        "late problem" => {
-            events.push(Err(Problem::new(Fault::Internal, "the model is gone")));
-        }
-        "cut" | "silence" => {}
-        said => {
-            events.push(Ok(artifact_update(&format!("you said {said}"))));
-            events.push(Ok(StreamResponse {
-                payload: Some(stream_response::Payload::StatusUpdate(
-                    TaskStatusUpdateEvent {
-                        task_id: "t-1".to_owned(),
-                        context_id: "c-1".to_owned(),
-                        status: Some(status(TaskState::Completed)),
-                        ..TaskStatusUpdateEvent::default()
-                    },
-                )),
-            }));
-        }
-    }
-    events
-}
-
 fn streamed(
     said: &str,
     cut: &Arc<Notify>,
@@ -351,60 +316,4 @@ fn card(address: SocketAddr) -> String {
            "defaultOutputModes":["text/plain"],"skills":[]}}"#,
         interfaces.join(",")
     )
-}
-
-fn artifact(text: &str) -> Artifact {
-    Artifact {
-        artifact_id: "a-1".to_owned(),
-        parts: vec![Part {
-            content: Some(Content::Text(text.to_owned())),
-            ..Part::default()
-        }],
-        ..Artifact::default()
-    }
-}
-
-fn artifact_update(text: &str) -> StreamResponse {
-    StreamResponse {
-        payload: Some(stream_response::Payload::ArtifactUpdate(
-            TaskArtifactUpdateEvent {
-                task_id: "t-1".to_owned(),
-                context_id: "c-1".to_owned(),
-                artifact: Some(artifact(text)),
-                last_chunk: true,
-                ..TaskArtifactUpdateEvent::default()
-            },
-        )),
-    }
-}
-
-pub(crate) fn task(id: &str, state: TaskState) -> Task {
-    Task {
-        id: id.to_owned(),
-        context_id: "c-1".to_owned(),
-        status: Some(status(state)),
-        ..Task::default()
-    }
-}
-
-fn status(state: TaskState) -> TaskStatus {
-    TaskStatus {
-        state: state.into(),
-        ..TaskStatus::default()
-    }
-}
-
-pub(crate) fn ask(text: &str) -> SendMessageRequest {
-    SendMessageRequest {
-        message: Some(Message {
-            message_id: "m-1".to_owned(),
-            role: mesh_proto::a2a::Role::User.into(),
-            parts: vec![Part {
-                content: Some(Content::Text(text.to_owned())),
-                ..Part::default()
-            }],
-            ..Message::default()
-        }),
-        ..SendMessageRequest::default()
-    }
 }

@@ -7,11 +7,13 @@
 )]
 
 mod agent;
+mod script;
+mod secure;
 mod service;
 
 use std::time::Duration;
 
-use agent::{Agent, ask};
+use agent::Agent;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue};
 use mesh_client::{
@@ -22,6 +24,7 @@ use mesh_client::{
     },
     discovery,
 };
+use script::ask;
 
 fn over(binding: Binding) -> Options {
     Options {

@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use mesh_proto::a2a::{self, TaskState, a2a_service_server::A2aService};
 use tonic::{Request, Response, Status};
 
-use crate::agent;
+use crate::script;
 
 #[derive(Debug)]
 pub(crate) struct Service;
@@ -24,11 +24,11 @@ impl A2aService for Service {
         request: Request<a2a::SendMessageRequest>,
     ) -> Answer<a2a::SendMessageResponse> {
         let ask = request.into_inner();
-        if agent::said(&ask) == "tenant" {
+        if script::said(&ask) == "tenant" {
             return Err(Status::unauthenticated(ask.tenant));
         }
         Ok(Response::new(
-            agent::unary(&agent::said(&ask)).map_err(Status::from)?,
+            script::unary(&script::said(&ask)).map_err(Status::from)?,
         ))
     }
 
@@ -36,11 +36,11 @@ impl A2aService for Service {
         &self,
         request: Request<a2a::SendMessageRequest>,
     ) -> Answer<Events> {
-        let said = agent::said(&request.into_inner());
+        let said = script::said(&request.into_inner());
         if said == "missing" {
-            return Err(agent::missing().into());
+            return Err(script::missing().into());
         }
-        let events = stream::iter(agent::events(&said)).map(|event| event.map_err(Status::from));
+        let events = stream::iter(script::events(&said)).map(|event| event.map_err(Status::from));
         let events: Events = if said == "silence" {
             Box::pin(events.chain(stream::pending()))
         } else {
@@ -50,7 +50,7 @@ impl A2aService for Service {
     }
 
     async fn get_task(&self, _: Request<a2a::GetTaskRequest>) -> Answer<a2a::Task> {
-        Ok(Response::new(agent::task("t/1", TaskState::Working)))
+        Ok(Response::new(script::task("t/1", TaskState::Working)))
     }
 
     async fn list_tasks(
@@ -65,7 +65,7 @@ impl A2aService for Service {
     }
 
     async fn subscribe_to_task(&self, _: Request<a2a::SubscribeToTaskRequest>) -> Answer<Events> {
-        let events = stream::iter(agent::events("hello"));
+        let events = stream::iter(script::events("hello"));
         Ok(Response::new(Box::pin(
             events.map(|event| event.map_err(Status::from)),
         )))
