@@ -67,15 +67,12 @@ impl Agent {
             _ => Client::from_url(&self.url, self.options())
                 .await
                 .map_err(|error| {
-                    let hint = matches!(error, Error::Broken(_)) && self.binding.is_none();
-                    let failure = Failure::from(error);
-                    if hint {
-                        let error = failure.error.context(
-                            "if the URL is an endpoint without a card, add --no-card --binding ...",
-                        );
-                        Failure { error, ..failure }
-                    } else {
-                        failure
+                    let no_card = matches!(error, Error::Broken(_));
+                    Failure {
+                        hint: no_card.then_some(
+                            "a URL that is the endpoint itself: add --no-card --binding ...",
+                        ),
+                        ..Failure::from(error)
                     }
                 }),
         }

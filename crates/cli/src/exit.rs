@@ -43,6 +43,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What to print.
     pub(crate) error: anyhow::Error,
+    /// What a person could try instead.
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl Failure {
@@ -51,6 +53,7 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             error: error.into(),
+            hint: None,
         }
     }
 
@@ -59,6 +62,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             error: error.into(),
+            hint: None,
         }
     }
 
@@ -67,6 +71,7 @@ impl Failure {
         Self {
             exit: Exit::Transport,
             error: error.into(),
+            hint: None,
         }
     }
 
@@ -75,6 +80,7 @@ impl Failure {
         Self {
             exit: Exit::A2a,
             error: error.into(),
+            hint: None,
         }
     }
 }
@@ -90,6 +96,7 @@ impl From<mesh_client::Error> for Failure {
         Self {
             exit,
             error: error.into(),
+            hint: None,
         }
     }
 }

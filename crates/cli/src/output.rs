@@ -119,6 +119,9 @@ impl Output {
             .to_string(),
         };
         drop(writeln!(io::stderr().lock(), "{text}"));
+        if let Some(hint) = failure.hint {
+            self.remark(&format!("hint: {hint}"));
+        }
     }
 }
 

@@ -54,9 +54,10 @@ impl Client {
     /// # Errors
     /// Those of [`discovery::fetch_card`] and of [`Client::from_card`].
     pub async fn from_url(url: &str, options: Options) -> Result<Self, Error> {
-        let card = discovery::fetch_card(url, &options).await?;
+        let transport = Transport::new(&options);
+        let card = discovery::card_over(&transport, url, &options).await?;
         let endpoint = discovery::choose(&card, Some(url), options.binding)?;
-        Ok(Self::new(endpoint, Some(card), options))
+        Ok(Self::new(endpoint, Some(card), transport, options))
     }
 
     /// Talks to the agent that a card names.
@@ -66,7 +67,8 @@ impl Client {
     /// what it offers has no usable URL.
     pub fn from_card(card: Card, options: Options) -> Result<Self, Error> {
         let endpoint = discovery::choose(&card, None, options.binding)?;
-        Ok(Self::new(endpoint, Some(card), options))
+        let transport = Transport::new(&options);
+        Ok(Self::new(endpoint, Some(card), transport, options))
     }
 
     /// Talks to `url` over `binding` without a look at any card; the tenant is
@@ -80,17 +82,23 @@ impl Client {
             base: discovery::base(binding, url, false)?,
             tenant: None,
         };
-        Ok(Self::new(endpoint, None, options))
+        let transport = Transport::new(&options);
+        Ok(Self::new(endpoint, None, transport, options))
     }
 
-    fn new(mut endpoint: Endpoint, card: Option<Card>, options: Options) -> Self {
+    fn new(
+        mut endpoint: Endpoint,
+        card: Option<Card>,
+        transport: Transport,
+        options: Options,
+    ) -> Self {
         if options.tenant.is_some() {
             endpoint.tenant.clone_from(&options.tenant);
         }
         Self(Arc::new(Inner {
             endpoint,
             card,
-            transport: Transport::new(&options),
+            transport,
             options,
         }))
     }

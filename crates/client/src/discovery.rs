@@ -34,8 +34,17 @@ pub struct Endpoint {
 /// # Errors
 /// Those of the connection, and [`Broken::NoCard`] or [`Broken::BadCard`] where no card is.
 pub async fn fetch_card(url: &str, options: &Options) -> Result<Card, Error> {
+    card_over(&Transport::new(options), url, options).await
+}
+
+/// The same over connections that are kept for the calls that follow.
+pub(crate) async fn card_over(
+    transport: &Transport,
+    url: &str,
+    options: &Options,
+) -> Result<Card, Error> {
     let url = card_url(url);
-    let (status, body) = fetch(&url, options).await?;
+    let (status, body) = fetch_over(transport, &url, options).await?;
     if status != StatusCode::OK {
         let status = status.as_u16();
         return Err(Broken::NoCard { url, status }.into());
@@ -49,6 +58,14 @@ pub async fn fetch_card(url: &str, options: &Options) -> Result<Card, Error> {
 /// # Errors
 /// Those of the URL and of the connection. An HTTP status is not an error.
 pub async fn fetch(url: &str, options: &Options) -> Result<(StatusCode, Bytes), Error> {
+    fetch_over(&Transport::new(options), url, options).await
+}
+
+async fn fetch_over(
+    transport: &Transport,
+    url: &str,
+    options: &Options,
+) -> Result<(StatusCode, Bytes), Error> {
     let uri = http_uri(url)?;
     let mut request = Request::builder()
         .method(Method::GET)
@@ -64,7 +81,6 @@ pub async fn fetch(url: &str, options: &Options) -> Result<(StatusCode, Bytes), 
     for (name, value) in &options.headers {
         headers.insert(name, value.clone());
     }
-    let transport = Transport::new(options);
     transport::within(options.answer_timeout, async {
         let response = transport.send(Wire::H1, request).await?;
         let status = response.status();
