@@ -50,7 +50,7 @@ pub async fn read(mut body: Incoming, settings: &Settings) -> Result<Bytes, Call
     let most = settings.body_bytes;
     let hint = body.size_hint();
     if hint.lower() > most as u64 {
-        return Err(CallError::TooLarge { limit: most as u64 });
+        return Err(too_large(body, most).await);
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
@@ -66,7 +66,7 @@ pub async fn read(mut body: Incoming, settings: &Settings) -> Result<Bytes, Call
         };
         let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if held + data.len() > most {
-            return Err(CallError::TooLarge { limit: most as u64 });
+            return Err(too_large(body, most).await);
         }
         // Most bodies are one frame, and one frame needs no copy.
         if first.is_none() {
@@ -90,6 +90,28 @@ pub async fn read(mut body: Incoming, settings: &Settings) -> Result<Bytes, Call
         }
     })
 }
+
+/// The refusal of a body, once its sender has had a chance to finish: closing on a sender that is
+/// still writing resets the connection, and the refusal is lost with it. What comes is thrown away;
+/// as much again as the bound, and [`LINGER`], are the most that this may cost.
+async fn too_large(mut body: Incoming, most: usize) -> CallError {
+    let discard = async {
+        let mut left = most;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else {
+                break;
+            };
+            left = rest;
+        }
+    };
+    // Either way the answer is the same.
+    tokio::time::timeout(LINGER, discard).await.ok();
+    CallError::TooLarge { limit: most as u64 }
+}
+
+/// How long a body that is refused is still read.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The body as text to read ids in: itself, or inflated by its `Content-Encoding`.
 ///
