@@ -4,7 +4,7 @@
 //! - No logic of its own beside `up`: a verb parses flags, calls a crate, prints what comes back.
 //! - stdout is the result, stderr is what a person needs besides; `--output json` keeps stdout to
 //!   JSON alone.
-//! - Exit codes are a contract: [`exit::Exit`].
+//! - Exit codes are a contract, kept in `exit.rs`.
 
 use std::process::ExitCode;
 

@@ -80,6 +80,14 @@ fn pid(line: &str) -> Pid {
         .unwrap_or_else(|| panic!("no pid in {line}"))
 }
 
+/// Where a mesh that failed left its logs.
+fn logs(stderr: &str) -> &Path {
+    let found = stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("The logs are in "));
+    Path::new(found.unwrap_or_else(|| panic!("no logs are named in {stderr}")))
+}
+
 #[tokio::test]
 async fn a_mesh_comes_up_shows_a_death_and_leaves_nobody_behind() {
     let mut up = Up::start(&["--listen", "127.0.0.1:0", "--workers", "2"]);
@@ -137,6 +145,7 @@ async fn a_mesh_that_cannot_start_says_why_and_stops_what_it_started() {
         stderr.contains(&address),
         "the router's own words are shown: {stderr}"
     );
+    std::fs::remove_dir_all(logs(&stderr)).unwrap();
 
     let mut up = Up::start(&[
         "--listen",
@@ -152,10 +161,7 @@ async fn a_mesh_that_cannot_start_says_why_and_stops_what_it_started() {
         test_kill_process(router).is_err(),
         "the router is left behind"
     );
-    let logs = stderr
-        .lines()
-        .find_map(|line| line.strip_prefix("The logs are in "));
-    let logs = Path::new(logs.unwrap());
+    let logs = logs(&stderr);
     assert!(logs.join("worker-1.log").exists());
     std::fs::remove_dir_all(logs).unwrap();
 }
