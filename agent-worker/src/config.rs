@@ -45,6 +45,9 @@ pub struct Surroundings {
     pub router: Option<String>,
     /// The program and arguments of the built-in MCP server.
     pub builtin: Vec<OsString>,
+    /// Where the built-in server keeps its notes unless the file says so; workers that share the path
+    /// share the notes. `None`: each worker's notes are gone with it.
+    pub notes: Option<PathBuf>,
     /// The language model that the environment names.
     #[cfg(feature = "openai")]
     pub openai: Option<openai::Settings>,
@@ -126,6 +129,7 @@ impl Surroundings {
         Ok(Self {
             router,
             builtin: vec![program.into(), "mcp".into()],
+            notes: None,
             #[cfg(feature = "openai")]
             openai: openai::Settings::from_env(),
         })
@@ -185,7 +189,7 @@ impl Config {
     /// [`Error`] for a server or a model that can't be had as described.
     pub fn roster(&self, around: &Surroundings, metrics: &Metrics) -> Result<Roster, Error> {
         let mut servers = BTreeMap::new();
-        for (name, config) in self.with_builtin() {
+        for (name, config) in self.with_builtin(around) {
             let wrong = |source| Error::Server {
                 server: name.clone(),
                 source,
@@ -207,9 +211,12 @@ impl Config {
     }
 
     /// The described servers and the built-in one, as far as an agent uses them.
-    fn with_builtin(&self) -> BTreeMap<String, mcp::Config> {
+    fn with_builtin(&self, around: &Surroundings) -> BTreeMap<String, mcp::Config> {
         let mut servers = self.servers.clone();
-        servers.entry(BUILTIN.to_owned()).or_default();
+        let ours = servers.entry(BUILTIN.to_owned()).or_default();
+        if ours.is_builtin() && ours.notes.is_none() {
+            ours.notes.clone_from(&around.notes);
+        }
         let used: BTreeSet<&str> = self.agents.iter().flat_map(servers_of).collect();
         servers.retain(|name, _| used.contains(name.as_str()));
         servers

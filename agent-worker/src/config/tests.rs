@@ -9,6 +9,7 @@ fn around() -> Surroundings {
     Surroundings {
         router: Some("http://127.0.0.1:1".to_owned()),
         builtin: vec!["mcp-under-test".into()],
+        notes: None,
         #[cfg(feature = "openai")]
         openai: None,
     }

@@ -11,6 +11,7 @@
 
 mod clause;
 mod fill;
+mod mask;
 mod param;
 mod plan;
 mod render;
@@ -77,6 +78,13 @@ fn decide(prompt: Prompt<'_>) -> Reply {
     if calls.is_empty() {
         return Reply::Ask {
             question: offer(prompt.tools),
+            pending: Vec::new(),
+        };
+    }
+    if parts.len() > plan::PARTS {
+        let question = format!("Please ask for at most {} things at once.", plan::PARTS);
+        return Reply::Ask {
+            question,
             pending: Vec::new(),
         };
     }

@@ -8,7 +8,7 @@
 //!   configuration: the worker's keys stay in the worker.
 //! - A call is repeated after a broken connection only where the server says that the tool reads only
 //!   or may be repeated; otherwise it may have been done, and the model is told.
-//! - No start within [`REST`] of a failed start: a server that can't start costs its callers a
+//! - No start right after a failed start: a server that can't start costs its callers a
 //!   sentence, not a process each.
 
 mod config;
@@ -259,7 +259,10 @@ impl Server {
                 environment,
             } => {
                 let mut command = Command::new(program);
+                // A group of its own: Ctrl-C on the worker must not end the tools of turns that finish.
+                // The end of its stdin ends the child, however the worker ends.
                 command
+                    .process_group(0)
                     .args(arguments)
                     .env_clear()
                     .stderr(Stdio::inherit())

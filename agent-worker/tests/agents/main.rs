@@ -31,6 +31,7 @@ fn around(router: Option<String>) -> Surroundings {
     Surroundings {
         router,
         builtin: builtin(),
+        notes: None,
         #[cfg(feature = "openai")]
         openai: None,
     }

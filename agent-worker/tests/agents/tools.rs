@@ -212,3 +212,21 @@ agents: [{{name: a, description: d, model: rules, tools: [far]}}]
         .unwrap();
     served.unwrap();
 }
+
+#[tokio::test]
+async fn workers_that_share_a_notes_file_share_the_notes() {
+    let folder = tempfile::tempdir().unwrap();
+    let around = Surroundings {
+        notes: Some(folder.path().join("notes.json")),
+        ..around(None)
+    };
+    let config = Config::built_in().unwrap();
+    let one = named(roster(&config, &around), "assistant");
+    let other = named(roster(&config, &around), "assistant");
+    let turned = Talk::default().say(&one, "remember 1234 under door").await;
+    assert_eq!(turned.artifact, "Noted under door.", "{turned:?}");
+    let turned = Talk::default()
+        .say(&other, "what is the note under door")
+        .await;
+    assert_eq!(turned.artifact, "door: 1234", "{turned:?}");
+}

@@ -308,7 +308,9 @@ impl Filler<'_> {
             self.set(param, value, 0..0);
             return;
         }
-        if let (Kind::Text, Reading::Request(words)) = (&param.kind, reading) {
+        if let (Kind::Text, Reading::Request(words), false) =
+            (&param.kind, reading, self.clause.is_cut)
+        {
             self.rest_of_request(param, words);
         }
     }

@@ -41,6 +41,13 @@ pub(super) struct Planned {
     certain: bool,
 }
 
+/// Whether what stands after a colon may be planned as a request of its own: once, not for ever.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Colon {
+    MayLead,
+    Leads,
+}
+
 /// What a plan is made from.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
@@ -77,9 +84,13 @@ impl<'a> Planner<'a> {
 
     /// Plans a request.
     pub(super) fn plan(&self, text: &str) -> Vec<Part> {
+        self.plan_within(text, Colon::MayLead)
+    }
+
+    fn plan_within(&self, text: &str, colon: Colon) -> Vec<Part> {
         let mut parts = Vec::new();
         for sentence in clause::split(text, &self.keys) {
-            for part in self.sentence(&sentence) {
+            for part in self.sentence(&sentence, colon) {
                 self.link(&mut parts, part);
             }
         }
@@ -90,7 +101,6 @@ impl<'a> Planner<'a> {
         if knows {
             parts.retain(|part| !matches!(part, Part::Unknown(text) if is_small_talk(text)));
         }
-        parts.truncate(PARTS);
         parts
     }
 
@@ -131,6 +141,9 @@ impl<'a> Planner<'a> {
     /// Goes on with calls that waited for an answer.
     pub(super) fn resume(&self, pending: &[Pending], text: &str) -> Vec<Part> {
         let clause = clause::whole(text, &self.keys);
+        if let Some(parts) = self.verbatim(pending, &clause) {
+            return parts;
+        }
         let finds = value::find(&clause.tokens, None);
         let mut used = vec![false; clause.tokens.len()];
         let mut calls: Vec<(usize, Planned)> = Vec::new();
@@ -178,6 +191,44 @@ impl<'a> Planner<'a> {
             .into_iter()
             .map(|(_, planned)| Part::Call(planned))
             .collect()
+    }
+
+    /// An answer to the only question, when that asks for a text or a message, is taken as it is:
+    /// whatever looks like a value in it belongs to it.
+    fn verbatim(&self, pending: &[Pending], clause: &Clause) -> Option<Vec<Part>> {
+        let mut open = pending
+            .iter()
+            .enumerate()
+            .filter(|(_, waiting)| !waiting.missing.is_empty());
+        let (Some((at, waiting)), None) = (open.next(), open.next()) else {
+            return None;
+        };
+        let [name] = waiting.missing.as_slice() else {
+            return None;
+        };
+        let tool = self
+            .tools
+            .iter()
+            .position(|spec| spec.name == waiting.tool)?;
+        let param = self.params[tool].iter().find(|param| param.name == *name)?;
+        let takes_all = matches!(param.kind, Kind::Text | Kind::Message);
+        if !takes_all || !clause.pairs.is_empty() || clause.source.is_empty() {
+            return None;
+        }
+        let parts = pending.iter().enumerate().map(|(i, waiting)| {
+            let mut arguments = waiting.arguments.clone();
+            if i == at {
+                arguments.insert(name.clone(), Value::from(clause.source.as_str()));
+            }
+            Part::Call(Planned {
+                tool: waiting.tool.clone(),
+                arguments,
+                missing: Vec::new(),
+                link: None,
+                certain: true,
+            })
+        });
+        Some(parts.collect())
     }
 
     /// The parameters that a waiting call lacks. An agent that asked back takes the whole answer.
@@ -238,7 +289,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn sentence(&self, clauses: &[Clause]) -> Vec<Part> {
+    fn sentence(&self, clauses: &[Clause], colon: Colon) -> Vec<Part> {
         let mut parts: Vec<Part> = clauses.iter().map(|clause| self.place(clause)).collect();
         if clauses.len() > 1 && parts.iter().any(|part| !is_complete(part)) {
             let joined = self.place(&clause::join(clauses));
@@ -249,9 +300,10 @@ impl<'a> Planner<'a> {
         }
         if let ([Part::Unknown(_)], [only]) = (parts.as_slice(), clauses)
             && let Some(payload) = only.payload.as_ref().filter(|payload| !payload.is_empty())
+            && colon == Colon::MayLead
         {
             // "Two questions: ...": what stands before the colon asks for nothing by itself.
-            return self.plan(payload);
+            return self.plan_within(payload, Colon::Leads);
         }
         parts
     }
@@ -411,5 +463,5 @@ fn is_small_talk(text: &str) -> bool {
 /// What a value that fits by its form is worth beside the words: more than one rare word.
 const CERTAIN: f64 = 3.0;
 
-/// How many things one message may ask for; the rest is left out.
-const PARTS: usize = 16;
+/// How many things one message may ask for.
+pub(super) const PARTS: usize = 16;

@@ -343,6 +343,39 @@ fn what_is_missing_is_asked_for_and_then_filled() {
 }
 
 #[test]
+fn a_text_that_was_asked_for_is_taken_as_it_is() {
+    let mut talk = Talk::with("assistant");
+    talk.say("how many words");
+    expect![[r#"text_stats {"text":"He said \"hi\" at 10:30, on 2026-12-01. Note: 17*23"}"#]]
+        .assert_eq(&talk.say("He said \"hi\" at 10:30, on 2026-12-01. Note: 17*23"));
+}
+
+#[test]
+fn a_text_of_any_length_and_any_characters_is_answered() {
+    let long = |piece: &str| piece.repeat(30_000 / piece.len());
+    for piece in [
+        "“", "\"", "' ", ": ", "text: ", "a=b ", "1 ", "1+", "and ", "x. ", "é", " ", "(",
+    ] {
+        for agent in ["assistant", "planner", "desk"] {
+            Talk::with(agent).say(&long(piece));
+        }
+    }
+    let words = long("word ");
+    let said = Talk::with("assistant").say(&format!("count the words in {words}"));
+    assert!(
+        said.starts_with("ask Please give me `text`"),
+        "no part is taken for the whole"
+    );
+    let said = Talk::with("assistant").say(&format!("count the words in this text: {words}"));
+    assert_eq!(
+        said.len(),
+        r#"text_stats {"text":""}"#.len() + words.trim().len()
+    );
+    let said = Talk::with("assistant").say(&long("2+2. "));
+    assert_eq!(said, "ask Please ask for at most 16 things at once.");
+}
+
+#[test]
 fn a_form_is_filled_in_any_order_and_asks_for_the_rest() {
     let say = |lines: &[&str]| {
         let mut talk = Talk::with("desk");

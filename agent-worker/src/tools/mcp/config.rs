@@ -94,7 +94,7 @@ impl Config {
                 Ok(())
             }
         };
-        let is_builtin = self.command.is_empty() && self.url.is_none();
+        let is_builtin = self.is_builtin();
         useless("root", !is_builtin && self.root.is_some())?;
         useless("notes", !is_builtin && self.notes.is_some())?;
         useless("headers", self.url.is_none() && !self.headers.is_empty())?;
@@ -124,6 +124,12 @@ impl Config {
                 })
             }
         }
+    }
+
+    /// Whether it is the server that comes with us.
+    #[must_use]
+    pub const fn is_builtin(&self) -> bool {
+        self.command.is_empty() && self.url.is_none()
     }
 
     /// How long one call may take.
