@@ -5,7 +5,7 @@
 //! - A task is written under the etag that its writer read: of two workers that move the same task on,
 //!   one fails.
 //! - A conversation is appended to under its etag, so that tasks that run side by side lose nothing of
-//!   each other; it keeps its last [`ITEMS`] items.
+//!   each other; it keeps its last `ITEMS` items.
 
 use std::{borrow::Cow, time::Duration};
 
