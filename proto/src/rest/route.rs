@@ -306,8 +306,10 @@ impl Route {
     }
 }
 
+/// An empty body says nothing, and so does `null`, which the Go SDK sends where it has nothing to
+/// say.
 fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if body.iter().all(u8::is_ascii_whitespace) {
+    if matches!(body.trim_ascii(), b"" | b"null") {
         return json::from_slice(b"{}");
     }
     json::from_slice(body)

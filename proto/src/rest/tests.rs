@@ -185,6 +185,7 @@ fn the_path_counts_before_the_body() {
     );
     assert!(request.metadata.is_some());
     assert_eq!(found.cancel_task(b"").unwrap().id, "t");
+    assert_eq!(found.cancel_task(b"null\n").unwrap().id, "t");
     assert_eq!(found.cancel_task(b"{").unwrap_err().fault, Fault::Parse);
     assert_eq!(
         found.cancel_task(b"[]").unwrap_err().fault,
