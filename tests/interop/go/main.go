@@ -2,6 +2,9 @@
 //
 // Usage: a2a-go-client --url BASE --binding jsonrpc|rest|grpc [--question TEXT --expect TEXT]
 // [--brief TEXT] [--slow TEXT] [--ask TEXT --answer TEXT --answered TEXT]
+// [--brief-url BASE] [--slow-url BASE]
+//
+// The brief and the slow task may be other agents' than the rest.
 //
 // Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step
 // failed. Every step goes through the SDK: its card resolver, its transports, its types and errors.
@@ -42,6 +45,8 @@ var (
 	expect   = flag.String("expect", "395", "part of the answer to --question")
 	brief    = flag.String("brief", "wait 2 seconds", "a task that runs a moment and completes")
 	slow     = flag.String("slow", "wait 60 seconds", "a task to cancel")
+	briefURL = flag.String("brief-url", "", "the agent of --brief, if another than --url")
+	slowURL  = flag.String("slow-url", "", "the agent of --slow, if another than --url")
 	ask      = flag.String("ask", "book a table", "a request that lacks something")
 	answer   = flag.String("answer", "4 people", "what it lacks")
 	answered = flag.String("answered", "4", "part of the answer to both")
@@ -85,35 +90,51 @@ type scenario struct {
 }
 
 func (s *scenario) card(ctx context.Context) (string, error) {
-	card, err := agentcard.NewResolver(&http.Client{Timeout: deadline}).Resolve(ctx, *url)
+	card, client, err := connect(ctx, *url)
 	if err != nil {
 		return "", err
 	}
+	s.client = client
+	return fmt.Sprintf("%s: %v", card.Name, offered(card)), nil
+}
+
+func offered(card *a2a.AgentCard) []string {
+	var names []string
+	for _, iface := range card.SupportedInterfaces {
+		names = append(names, string(iface.ProtocolBinding))
+	}
+	return names
+}
+
+// connect reads the card of an agent and makes a client of it in the binding wanted.
+func connect(ctx context.Context, base string) (*a2a.AgentCard, *a2aclient.Client, error) {
+	http := &http.Client{Timeout: deadline}
+	card, err := agentcard.NewResolver(http).Resolve(ctx, base)
+	if err != nil {
+		return nil, nil, err
+	}
 	wanted := bindings[*binding]
-	var offered []string
 	chosen := *card
 	chosen.SupportedInterfaces = nil
 	for _, iface := range card.SupportedInterfaces {
-		offered = append(offered, string(iface.ProtocolBinding))
 		if iface.ProtocolBinding == wanted {
 			chosen.SupportedInterfaces = append(chosen.SupportedInterfaces, iface)
 		}
 	}
-	http := &http.Client{Timeout: deadline}
-	s.client, err = a2aclient.NewFromCard(ctx, &chosen,
+	client, err := a2aclient.NewFromCard(ctx, &chosen,
 		a2aclient.WithJSONRPCTransport(http),
 		a2aclient.WithRESTTransport(http),
 		a2agrpc.WithGRPCTransport(grpc.WithTransportCredentials(insecure.NewCredentials())),
 	)
 	if err != nil {
-		return "", fmt.Errorf("%s among %v: %w", wanted, offered, err)
+		return nil, nil, fmt.Errorf("%s among %v: %w", wanted, offered(card), err)
 	}
-	return fmt.Sprintf("%s: %v", card.Name, offered), nil
+	return card, client, nil
 }
 
 // one sends without a stream and takes the one answer, which must be a task.
-func (s *scenario) one(ctx context.Context, asked *a2a.SendMessageRequest) (*a2a.Task, error) {
-	result, err := s.client.SendMessage(ctx, asked)
+func one(ctx context.Context, client *a2aclient.Client, asked *a2a.SendMessageRequest) (*a2a.Task, error) {
+	result, err := client.SendMessage(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +146,7 @@ func (s *scenario) one(ctx context.Context, asked *a2a.SendMessageRequest) (*a2a
 }
 
 func (s *scenario) send(ctx context.Context) (string, error) {
-	task, err := s.one(ctx, request(*question))
+	task, err := one(ctx, s.client, request(*question))
 	if err != nil {
 		return "", err
 	}
@@ -193,24 +214,32 @@ func (s *scenario) list(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d in the context", len(page.Tasks)), nil
 }
 
-// running starts a task and comes back while it is not at its end.
-func (s *scenario) running(ctx context.Context, words string) (*a2a.Task, error) {
-	task, err := s.one(ctx, atOnce(words))
+// running starts a task of the agent at base, or else of the main one, and comes back while it is
+// not at its end.
+func running(ctx context.Context, base, words string) (*a2aclient.Client, *a2a.Task, error) {
+	if base == "" {
+		base = *url
+	}
+	_, client, err := connect(ctx, base)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	task, err := one(ctx, client, atOnce(words))
+	if err != nil {
+		return nil, nil, err
 	}
 	if task.Status.State.Terminal() {
-		return nil, fmt.Errorf("already %s", state(task.Status.State))
+		return nil, nil, fmt.Errorf("already %s", state(task.Status.State))
 	}
-	return task, nil
+	return client, task, nil
 }
 
 func (s *scenario) cancel(ctx context.Context) (string, error) {
-	task, err := s.running(ctx, *slow)
+	client, task, err := running(ctx, *slowURL, *slow)
 	if err != nil {
 		return "", err
 	}
-	canceled, err := s.client.CancelTask(ctx, &a2a.CancelTaskRequest{ID: task.ID})
+	canceled, err := client.CancelTask(ctx, &a2a.CancelTaskRequest{ID: task.ID})
 	if err != nil {
 		return "", err
 	}
@@ -221,12 +250,12 @@ func (s *scenario) cancel(ctx context.Context) (string, error) {
 }
 
 func (s *scenario) subscribe(ctx context.Context) (string, error) {
-	task, err := s.running(ctx, *brief)
+	client, task, err := running(ctx, *briefURL, *brief)
 	if err != nil {
 		return "", err
 	}
 	var seen []string
-	for event, err := range s.client.SubscribeToTask(ctx, &a2a.SubscribeToTaskRequest{ID: task.ID}) {
+	for event, err := range client.SubscribeToTask(ctx, &a2a.SubscribeToTaskRequest{ID: task.ID}) {
 		if err != nil {
 			return "", fmt.Errorf("after %v: %w", seen, err)
 		}
@@ -252,7 +281,7 @@ func (s *scenario) subscribe(ctx context.Context) (string, error) {
 }
 
 func (s *scenario) multiTurn(ctx context.Context) (string, error) {
-	asked, err := s.one(ctx, request(*ask))
+	asked, err := one(ctx, s.client, request(*ask))
 	if err != nil {
 		return "", err
 	}
@@ -260,7 +289,7 @@ func (s *scenario) multiTurn(ctx context.Context) (string, error) {
 		return "", errors.New(state(asked.Status.State))
 	}
 	message := a2a.NewMessageForTask(a2a.MessageRoleUser, asked, a2a.NewTextPart(*answer))
-	done, err := s.one(ctx, &a2a.SendMessageRequest{Message: message})
+	done, err := one(ctx, s.client, &a2a.SendMessageRequest{Message: message})
 	if err != nil {
 		return "", err
 	}

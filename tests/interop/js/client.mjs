@@ -3,6 +3,9 @@
 //
 // Usage: client.mjs --url BASE --binding jsonrpc|rest|grpc [--question TEXT --expect TEXT]
 //          [--brief TEXT] [--slow TEXT] [--ask TEXT --answer TEXT --answered TEXT]
+//          [--brief-url BASE] [--slow-url BASE]
+//
+// The brief and the slow task may be other agents' than the rest.
 //
 // Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step
 // failed. Every step goes through the SDK: its card resolver, its transports, its types and errors.
@@ -39,6 +42,8 @@ const { values: args } = parseArgs({
     expect: { type: "string", default: "395" },
     brief: { type: "string", default: "wait 2 seconds" },
     slow: { type: "string", default: "wait 60 seconds" },
+    "brief-url": { type: "string" },
+    "slow-url": { type: "string" },
     ask: { type: "string", default: "book a table" },
     answer: { type: "string", default: "4 people" },
     answered: { type: "string", default: "4" },
@@ -72,9 +77,16 @@ let client;
 let made;
 
 async function card() {
+  const [whole, connected] = await connect(args.url);
+  client = connected;
+  return `${whole.name}: ${whole.supportedInterfaces.map((one) => one.protocolBinding)}`;
+}
+
+/** The card of an agent, and a client of it. */
+async function connect(url) {
   // The resolver resolves a relative path against the base, so the base must end in a slash.
   const resolver = new DefaultAgentCardResolver();
-  const whole = await resolver.resolve(args.url.replace(/\/*$/, "/"));
+  const whole = await resolver.resolve(url.replace(/\/*$/, "/"));
   const offered = whole.supportedInterfaces.map((one) => one.protocolBinding);
   const wanted = BINDINGS[args.binding];
   check(offered.includes(wanted), `${wanted} is not among ${offered}`);
@@ -86,14 +98,14 @@ async function card() {
     ],
     preferredTransports: [wanted],
   });
-  client = await factory.createFromAgentCard(whole);
-  check(client.transport.protocolName === wanted, `chose ${client.transport.protocolName}`);
-  return `${whole.name}: ${offered}`;
+  const made = await factory.createFromAgentCard(whole);
+  check(made.transport.protocolName === wanted, `chose ${made.transport.protocolName}`);
+  return [whole, made];
 }
 
 /** Sends without a stream and takes the one answer, which must be a task. */
-async function one(message) {
-  const task = await client.sendMessage(message);
+async function one(message, by = client) {
+  const task = await by.sendMessage(message);
   check(task.status !== undefined, task);
   return task;
 }
@@ -140,24 +152,26 @@ async function list() {
 }
 
 /** Starts a task and comes back while it is not at its end. */
-async function running(words) {
-  const task = await one(request(words, { atOnce: true }));
+async function running(words, by) {
+  const task = await one(request(words, { atOnce: true }), by);
   check(!TERMINAL.includes(state(task.status.state)), `already ${state(task.status.state)}`);
   return task;
 }
 
 async function cancel() {
-  const task = await running(args.slow);
-  const canceled = await client.cancelTask(CancelTaskRequest.fromJSON({ id: task.id }));
+  const [, by] = await connect(args["slow-url"] ?? args.url);
+  const task = await running(args.slow, by);
+  const canceled = await by.cancelTask(CancelTaskRequest.fromJSON({ id: task.id }));
   check(state(canceled.status.state) === "CANCELED", state(canceled.status.state));
   return `${state(task.status.state)} -> CANCELED`;
 }
 
 async function subscribe() {
-  const task = await running(args.brief);
+  const [, by] = await connect(args["brief-url"] ?? args.url);
+  const task = await running(args.brief, by);
   const seen = [];
   const asked = SubscribeToTaskRequest.fromJSON({ id: task.id });
-  for await (const { payload } of client.resubscribeTask(asked)) {
+  for await (const { payload } of by.resubscribeTask(asked)) {
     if (seen.length === 0) check(payload.$case === "task", `first came ${payload.$case}`);
     seen.push(payload.$case);
     if (payload.$case === "statusUpdate" && TERMINAL.includes(state(payload.value.status.state))) {

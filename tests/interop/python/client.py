@@ -2,8 +2,9 @@
 
 Usage: client.py --url BASE --binding jsonrpc|rest|grpc [--question TEXT --expect TEXT]
          [--brief TEXT] [--slow TEXT] [--ask TEXT --answer TEXT --answered TEXT]
+         [--brief-url BASE] [--slow-url BASE]
 
-Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step failed.
+The brief and the slow task may be other agents' than the rest. Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step failed.
 Every step goes through the SDK: its card resolver, its choice of transport, its types and errors.
 """
 
@@ -64,15 +65,20 @@ class Scenario:
     def __init__(self, args, http: httpx.AsyncClient):
         self.args = args
         self.http = http
-        self.card = None
         self.unary = None
         self.streaming = None
         self.task = None
 
     async def fetch_card(self) -> str:
-        self.card = await A2ACardResolver(self.http, self.args.url).get_agent_card()
+        card, self.unary, self.streaming = await self.connect(self.args.url)
+        bindings = [i.protocol_binding for i in card.supported_interfaces]
+        return f"{card.name}: {bindings}"
+
+    async def connect(self, url: str):
+        """The card of an agent, and two clients of it: without streams and with."""
+        card = await A2ACardResolver(self.http, url).get_agent_card()
         binding = BINDINGS[self.args.binding]
-        bindings = [i.protocol_binding for i in self.card.supported_interfaces]
+        bindings = [i.protocol_binding for i in card.supported_interfaces]
         check(binding in bindings, f"{binding} is not among {bindings}")
 
         def client(streaming: bool):
@@ -82,14 +88,14 @@ class Scenario:
                 grpc_channel_factory=grpc.aio.insecure_channel,
                 supported_protocol_bindings=[binding],
             )
-            return ClientFactory(config).create(self.card)
+            return ClientFactory(config).create(card)
 
-        self.unary, self.streaming = client(False), client(True)
-        return f"{self.card.name}: {bindings}"
+        return card, client(False), client(True)
 
-    async def one(self, message) -> a2a.Task:
+    async def one(self, message, client=None) -> a2a.Task:
         """Sends without a stream and takes the one answer, which must be a task."""
-        answers = [answer async for answer in self.unary.send_message(message)]
+        client = client or self.unary
+        answers = [answer async for answer in client.send_message(message)]
         check(len(answers) == 1, f"{len(answers)} answers to one unary send")
         check(answers[0].HasField("task"), f"no task but {answers[0]}")
         return answers[0].task
@@ -131,17 +137,19 @@ class Scenario:
         return f"{len(tasks)} in the context"
 
     async def cancel(self) -> str:
-        task = await self.one(request(self.args.slow, at_once=True))
+        _, unary, _ = await self.connect(self.args.slow_url or self.args.url)
+        task = await self.one(request(self.args.slow, at_once=True), unary)
         check(task.status.state not in TERMINAL, state(task.status.state))
-        canceled = await self.unary.cancel_task(a2a.CancelTaskRequest(id=task.id))
+        canceled = await unary.cancel_task(a2a.CancelTaskRequest(id=task.id))
         check(canceled.status.state == a2a.TASK_STATE_CANCELED, state(canceled.status.state))
         return f"{state(task.status.state)} -> CANCELED"
 
     async def subscribe(self) -> str:
-        task = await self.one(request(self.args.brief, at_once=True))
+        _, unary, streaming = await self.connect(self.args.brief_url or self.args.url)
+        task = await self.one(request(self.args.brief, at_once=True), unary)
         check(task.status.state not in TERMINAL, state(task.status.state))
         seen = []
-        async for event in self.streaming.subscribe(a2a.SubscribeToTaskRequest(id=task.id)):
+        async for event in streaming.subscribe(a2a.SubscribeToTaskRequest(id=task.id)):
             kind = event.WhichOneof("payload")
             if not seen:
                 check(kind == "task" and event.task.id == task.id, f"first came {kind}")
@@ -176,6 +184,8 @@ async def main() -> int:
     parser.add_argument("--expect", default="395")
     parser.add_argument("--brief", default="wait 2 seconds")
     parser.add_argument("--slow", default="wait 60 seconds")
+    parser.add_argument("--brief-url")
+    parser.add_argument("--slow-url")
     parser.add_argument("--ask", default="book a table")
     parser.add_argument("--answer", default="4 people")
     parser.add_argument("--answered", default="4")
