@@ -54,7 +54,11 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     let mut registry = Registry::default();
     let metrics = tools::Metrics::register(&mut registry);
     let config = Config::load(args.agents.as_deref()).map_err(Failure::usage)?;
-    let around = Surroundings::of_process(args.router).map_err(Failure::role)?;
+    let mut around = Surroundings::of_process(args.router).map_err(Failure::role)?;
+    if let Place::Sqlite(folder) = &args.state {
+        // Workers that share tasks and conversations share the notes made in them.
+        around.notes = Some(folder.join("notes.json"));
+    }
     let roster = config.roster(&around, &metrics).map_err(Failure::usage)?;
     let settings = Settings {
         listen: args.listen,

@@ -290,6 +290,16 @@ impl<'a> Planner<'a> {
     }
 
     fn sentence(&self, clauses: &[Clause], colon: Colon) -> Vec<Part> {
+        if let [first @ .., last] = clauses
+            && let Some(payload) = last.payload.as_ref().filter(|payload| !payload.is_empty())
+            && colon == Colon::MayLead
+            && (is_heading(last) || matches!(self.place(last), Part::Unknown(_)))
+        {
+            // "Two questions: ...": what stands before the colon asks for nothing by itself.
+            let mut parts: Vec<_> = first.iter().map(|clause| self.place(clause)).collect();
+            parts.extend(self.plan_within(payload, Colon::Leads));
+            return parts;
+        }
         let mut parts: Vec<Part> = clauses.iter().map(|clause| self.place(clause)).collect();
         if clauses.len() > 1 && parts.iter().any(|part| !is_complete(part)) {
             let joined = self.place(&clause::join(clauses));
@@ -297,13 +307,6 @@ impl<'a> Planner<'a> {
             if none || (is_complete(&joined) && !parts.iter().any(is_complete)) {
                 parts = vec![joined];
             }
-        }
-        if let ([Part::Unknown(_)], [only]) = (parts.as_slice(), clauses)
-            && let Some(payload) = only.payload.as_ref().filter(|payload| !payload.is_empty())
-            && colon == Colon::MayLead
-        {
-            // "Two questions: ...": what stands before the colon asks for nothing by itself.
-            return self.plan_within(payload, Colon::Leads);
         }
         parts
     }
@@ -452,6 +455,14 @@ fn is_complete(part: &Part) -> bool {
     matches!(part, Part::Call(planned) if planned.missing.is_empty())
 }
 
+/// Whether a clause with a colon only announces what stands after it.
+fn is_heading(clause: &Clause) -> bool {
+    let words = score::words(clause.tokens.iter().map(|token| token.text.as_str()));
+    let heading =
+        |word: &String| HEADINGS.contains(&word.as_str()) || value::number(word).is_some();
+    !clause.tokens.is_empty() && words.iter().all(heading)
+}
+
 /// Whether a text has no word with a meaning, as in "Hello!".
 fn is_small_talk(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_alphanumeric());
@@ -459,6 +470,11 @@ fn is_small_talk(text: &str) -> bool {
         .filter(|word| !PRONOUNS.contains(word))
         .all(|word| score::stem(word).is_none())
 }
+
+/// Stems of words that announce requests.
+const HEADINGS: [&str; 8] = [
+    "plan", "question", "task", "request", "thing", "step", "follow", "todo",
+];
 
 /// What a value that fits by its form is worth beside the words: more than one rare word.
 const CERTAIN: f64 = 3.0;
