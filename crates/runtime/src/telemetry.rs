@@ -30,16 +30,22 @@ pub enum Error {
     Twice,
 }
 
-/// Sets up logging for the process: `RUST_LOG`, else `info`, to stderr.
+/// Sets up logging for the process: `RUST_LOG`, else `info`, to stderr. Unasked, the MCP library speaks
+/// from `warn` on: it greets each session with a line of its own.
 ///
 /// # Errors
 /// [`Error`], when `RUST_LOG` is wrong or a subscriber stands already.
 pub fn init(format: LogFormat) -> Result<(), Error> {
     use std::io::IsTerminal as _;
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .from_env()
         .map_err(Error::Filter)?;
+    if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none()
+        && let Ok(quiet) = "rmcp=warn".parse()
+    {
+        filter = filter.add_directive(quiet);
+    }
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
