@@ -46,6 +46,8 @@ const PREFIX: &str = "z1";
 const BLOCK: usize = 16;
 const SEALED: usize = 22;
 const CHECKED: usize = 12;
+/// Stands for the boot id of whoever tells none. No boot id of ours has a space in it.
+const THIRD_PARTY: &str = "third party";
 
 /// What a token says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,7 +60,7 @@ pub struct Route {
     pub incarnation: Incarnation,
     /// Who put the token in front of the id.
     pub kind: Kind,
-    /// When, in hours since 1970, kept to 24 bits (that is until the year 3883).
+    /// When, in hours since 1970, kept to 24 bits (that is until the year 3883); 0 in envelopes.
     pub minted_hour: u32,
 }
 
@@ -67,18 +69,35 @@ pub struct Route {
 pub enum Kind {
     /// The worker itself: the whole text is the id that it knows.
     Native,
+    /// A router, for an agent of somebody else: that agent knows only the native id behind the token.
+    /// Its hour is 0 and its slot follows from the native id, so that one id has one spelling: clients
+    /// compare ids as texts.
+    Envelope,
+    /// As [`Self::Envelope`], for a task of a conversation whose id the client made: that conversation's
+    /// id carries no token, now or later.
+    EnvelopeInContext,
 }
 
 impl Kind {
+    /// Whether the agent knows only what stands behind the token.
+    #[must_use]
+    pub const fn is_envelope(self) -> bool {
+        matches!(self, Self::Envelope | Self::EnvelopeInContext)
+    }
+
     const fn code(self) -> u8 {
         match self {
             Self::Native => 1,
+            Self::Envelope => 2,
+            Self::EnvelopeInContext => 3,
         }
     }
 
     const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Native),
+            2 => Some(Self::Envelope),
+            3 => Some(Self::EnvelopeInContext),
             _ => None,
         }
     }
@@ -101,6 +120,13 @@ pub fn incarnation(worker: &WorkerId, boot: &str) -> Incarnation {
     let mut fields = Fields::new();
     fields.text(worker.as_str()).text(boot);
     Incarnation(high32(xxh3::xxh3_64(fields.bytes())).max(1))
+}
+
+/// The life by which the envelopes of a member that tells no boot id name it: it lives as long as the
+/// member is listed, however often it restarts. Wire format, as [`incarnation`] is.
+#[must_use]
+pub fn third_party(worker: &WorkerId) -> Incarnation {
+    incarnation(worker, THIRD_PARTY)
 }
 
 /// The secrets that the routers of a mesh share.

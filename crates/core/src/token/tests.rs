@@ -30,13 +30,15 @@ const SOME: Route = Route {
     minted_hour: 498_000,
 };
 
+const KINDS: [Kind; 3] = [Kind::Native, Kind::Envelope, Kind::EnvelopeInContext];
+
 prop_compose! {
-    fn a_route()(cell: u16, slot: u16, incarnation: u32, hour in 0_u32..1 << 24) -> Route {
+    fn a_route()(cell: u16, slot: u16, incarnation: u32, kind in 0..KINDS.len(), hour in 0_u32..1 << 24) -> Route {
         Route {
             cell: Cell(cell),
             slot: Slot(slot),
             incarnation: Incarnation(incarnation),
-            kind: Kind::Native,
+            kind: KINDS[kind],
             minted_hour: hour,
         }
     }
@@ -233,4 +235,18 @@ fn golden_vectors_of_the_token() {
         "0190163d-8694-739b-aea5-966c26f8ad91",
     );
     expect!["c394a6b9"].assert_eq(&format!("{:08x}", life.0));
+    let life = third_party(&WorkerId::new("http://10.0.0.7:9000/"));
+    expect!["56e25357"].assert_eq(&format!("{:08x}", life.0));
+    for (kind, golden) in [
+        (Kind::Envelope, expect!["z1a.XCZmyu-Jdfec4FmdWJNrMQ"]),
+        (Kind::EnvelopeInContext, expect!["z1a.eZxD__9-EMHJ6qkf0d_SEQ"]),
+    ] {
+        let envelope = Route {
+            incarnation: life,
+            kind,
+            minted_hour: 0,
+            ..SOME
+        };
+        golden.assert_eq(&keys.seal(envelope, "desk", None));
+    }
 }
