@@ -40,6 +40,7 @@ pub mod mesh;
 pub mod operation;
 pub mod protojson;
 pub mod rest;
+pub mod rewrite;
 pub mod scan;
 pub mod sse;
 

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub use request::{Call, Ids, Request, call, path};
-pub use route::{Route, route};
+pub use route::{Route, route, task_span};
 
 /// Writes an error: the status of the table, and a body in the form of `google.rpc.Status`.
 #[must_use]

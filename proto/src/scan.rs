@@ -9,9 +9,9 @@
 //!   in the readers behind us.
 //! - Whatever is accepted as JSON here, serde_json accepts, too (numbers beyond a double excepted).
 
-mod json;
+pub(crate) mod json;
 mod params;
-mod protobuf;
+pub(crate) mod protobuf;
 
 use std::borrow::Cow;
 
@@ -238,11 +238,11 @@ fn string<'a>(field: &protobuf::Field<'a>) -> Result<Option<Cow<'a, str>>, Probl
     Ok((!text.is_empty()).then_some(Cow::Borrowed(text)))
 }
 
-fn no_protobuf() -> Problem {
+pub(crate) fn no_protobuf() -> Problem {
     Problem::new(Fault::Parse, "the message is no protobuf of this request")
 }
 
-fn parse_problem(malformed: Malformed) -> Problem {
+pub(crate) fn parse_problem(malformed: Malformed) -> Problem {
     let Malformed { at, what } = malformed;
     Problem::new(
         Fault::Parse,

@@ -1,5 +1,7 @@
 //! From a path to an operation, and from a path, a query string and a body to a request.
 
+use std::ops::Range;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -82,6 +84,37 @@ pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
         context_id,
         query,
     })
+}
+
+/// Where the task's id stands in a path, as it came and with its escapes; `None` where there is none.
+/// It reads a path as [`route`] does.
+#[must_use]
+pub fn task_span(method: &Method, path: &str) -> Option<Range<usize>> {
+    let bare = path.strip_prefix('/').unwrap_or(path);
+    let bare = bare.strip_suffix('/').unwrap_or(bare);
+    let segments: Vec<String> = bare.split('/').map(decode).collect::<Result<_, _>>().ok()?;
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let (index, (operation, task, _)) = match segments.as_slice() {
+        ["v1", rest @ ..] => (2, find_0_3(method, rest)?),
+        all => match find(method, all) {
+            Some(found) => (1, found),
+            None => (2, find(method, all.get(1..)?)?),
+        },
+    };
+    task?;
+    let leading = usize::from(path.starts_with('/'));
+    let before = bare.split('/').take(index);
+    let start = leading + before.map(|segment| segment.len() + 1).sum::<usize>();
+    let segment = bare.split('/').nth(index)?;
+    let verb = match operation {
+        // The last colon, however it is written, parts the verb.
+        Operation::CancelTask | Operation::SubscribeToTask => [":", "%3A", "%3a"]
+            .into_iter()
+            .filter_map(|colon| segment.rfind(colon))
+            .max()?,
+        _ => segment.len(),
+    };
+    Some(start..start + verb)
 }
 
 type Found<'a> = (Operation, Option<&'a str>, Option<&'a str>);

@@ -11,7 +11,7 @@ mod text;
 
 use text::{plain_end, unescape};
 
-pub(super) use text::Text;
+pub(crate) use text::Text;
 
 /// How deep arrays and objects may lie in each other: the bound of serde_json, with which an agent
 /// behind us is likely to read.
@@ -19,16 +19,16 @@ const DEPTH: u8 = 127;
 
 /// What is wrong, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Malformed {
+pub(crate) struct Malformed {
     /// The byte at which it was seen.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// What is wrong.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
 }
 
 /// A value of which only a string matters.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// Absent, `null` or `""`: one and the same in ProtoJSON.
     #[default]
     Unset,
@@ -40,7 +40,7 @@ pub(super) enum Found<'a> {
 
 /// The cursor.
 #[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
     depth: u8,
@@ -50,7 +50,7 @@ type Step<T = ()> = Result<T, Malformed>;
 
 impl<'a> Cursor<'a> {
     /// Stands before the first byte.
-    pub(super) fn new(body: &'a [u8]) -> Step<Self> {
+    pub(crate) fn new(body: &'a [u8]) -> Step<Self> {
         match str::from_utf8(body) {
             Ok(text) => Ok(Self {
                 text,
@@ -65,24 +65,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// The first byte of the next value.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         self.whitespace();
         self.byte()
     }
 
     /// The text between two positions.
-    pub(super) fn since(&self, start: usize) -> &'a str {
+    pub(crate) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
     /// The position of the next value.
-    pub(super) fn start(&mut self) -> usize {
+    pub(crate) fn start(&mut self) -> usize {
         self.whitespace();
         self.at
     }
 
     /// Ends the text: nothing but whitespace may follow.
-    pub(super) fn end(mut self) -> Step {
+    pub(crate) fn end(mut self) -> Step {
         match self.peek() {
             None => Ok(()),
             Some(_) => self.fail("trailing characters"),
@@ -90,7 +90,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Walks through an object. `visit` stands before each member's value and must step over it.
-    pub(super) fn members(&mut self, mut visit: impl FnMut(&mut Self, Text<'a>) -> Step) -> Step {
+    pub(crate) fn members(&mut self, mut visit: impl FnMut(&mut Self, Text<'a>) -> Step) -> Step {
         self.expect(b'{')?;
         self.enter()?;
         if self.peek() == Some(b'}') {
@@ -113,8 +113,35 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Walks through an array. `visit` stands before each element and must step over it.
+    pub(crate) fn elements(&mut self, mut visit: impl FnMut(&mut Self) -> Step) -> Step {
+        if self.peek() != Some(b'[') {
+            return self.fail("expected `[`");
+        }
+        self.at += 1;
+        self.enter()?;
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            self.depth -= 1;
+            return Ok(());
+        }
+        loop {
+            self.whitespace();
+            visit(self)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    self.depth -= 1;
+                    return Ok(());
+                }
+                _ => return self.fail("expected `,` or `]`"),
+            }
+        }
+    }
+
     /// Steps over a value that should be a string.
-    pub(super) fn text(&mut self) -> Step<Found<'a>> {
+    pub(crate) fn text(&mut self) -> Step<Found<'a>> {
         Ok(match self.peek() {
             Some(b'"') => {
                 let text = self.string()?;
@@ -136,7 +163,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over any value.
-    pub(super) fn skip(&mut self) -> Step {
+    pub(crate) fn skip(&mut self) -> Step {
         let base = self.depth;
         // Bit n says that the container at depth n is an object.
         let mut objects = 0u128;

@@ -12,35 +12,38 @@ const GROUPS: usize = 64;
 
 /// The bytes are no protobuf message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// One field.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// Its number.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// The contents, if the field is of the kind that strings and messages are.
-    pub(super) bytes: Option<&'a [u8]>,
+    pub(crate) bytes: Option<&'a [u8]>,
     /// What it takes of the message, key included.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
+    /// How many bytes of that are the key.
+    pub(crate) key: usize,
 }
 
 /// The fields of a message, in the order in which they stand.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     message: &'a [u8],
     at: usize,
 }
 
 impl<'a> Fields<'a> {
     /// Stands before the first field.
-    pub(super) const fn new(message: &'a [u8]) -> Self {
+    pub(crate) const fn new(message: &'a [u8]) -> Self {
         Self { message, at: 0 }
     }
 
     fn field(&mut self) -> Result<Field<'a>, Malformed> {
         let start = self.at;
         let (number, wire) = self.key()?;
+        let key = self.at - start;
         let bytes = match wire {
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
@@ -59,6 +62,7 @@ impl<'a> Fields<'a> {
             number,
             bytes,
             span: start..self.at,
+            key,
         })
     }
 

@@ -8,14 +8,19 @@ pub(super) const NEAR: usize = 64;
 
 /// What is inside the quotes of a string.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scan) struct Text<'a> {
+pub(crate) struct Text<'a> {
     pub(super) raw: &'a str,
     pub(super) escaped: bool,
 }
 
 impl<'a> Text<'a> {
+    /// The string as it stands there, escapes and all.
+    pub(crate) const fn raw(self) -> &'a str {
+        self.raw
+    }
+
     /// The string itself; only an escaped one is copied.
-    pub(in crate::scan) fn decode(self) -> Cow<'a, str> {
+    pub(crate) fn decode(self) -> Cow<'a, str> {
         if !self.escaped {
             return Cow::Borrowed(self.raw);
         }
