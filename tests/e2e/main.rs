@@ -16,6 +16,7 @@ mod delegation;
 mod drain;
 mod errors;
 mod failover;
+mod flags;
 mod model;
 mod passthrough;
 mod quickstart;

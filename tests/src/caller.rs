@@ -48,6 +48,21 @@ impl Caller {
         }
     }
 
+    /// Calls the agent at the root of `to`, by no name.
+    #[must_use]
+    pub fn at_root(to: SocketAddr, binding: Binding) -> Self {
+        Self::new(to, "", binding)
+    }
+
+    /// The path below which the agent is.
+    fn base(&self) -> String {
+        if self.agent.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", self.agent)
+        }
+    }
+
     /// With one more header on each call.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -188,7 +203,7 @@ impl Caller {
     /// # Errors
     /// When there is none.
     pub async fn card(&self) -> Result<Value> {
-        let path = format!("/{}/.well-known/agent-card.json", self.agent);
+        let path = format!("{}/.well-known/agent-card.json", self.base());
         let reply = wire::exchange(self.to, &Ask::get(&path)).await?;
         reply.json()
     }
@@ -220,17 +235,19 @@ impl Caller {
                 let path = format!("/lf.a2a.v1.A2AService/{}", operation.name());
                 Ask::post(&path, "application/grpc", wire::frame(request))
                     .header("te", "trailers")
-                    .header("a2a-agent", &self.agent)
                     .header("a2a-version", "1.0")
                     .http2()
             }
         };
+        if self.binding == Binding::Grpc && !self.agent.is_empty() {
+            ask = ask.header("a2a-agent", &self.agent);
+        }
         ask.headers.extend(self.headers.iter().cloned());
         Ok(ask)
     }
 
     fn rest<T: Serialize>(&self, operation: Operation, request: &T, rest: &str) -> Result<Ask> {
-        let path = format!("/{}{rest}", self.agent);
+        let path = format!("{}{rest}", self.base());
         Ok(match operation {
             Operation::SendMessage | Operation::SendStreamingMessage => {
                 let verb = if operation.streams() {
@@ -239,7 +256,7 @@ impl Caller {
                     "send"
                 };
                 Ask::post(
-                    &format!("/{}/message:{verb}", self.agent),
+                    &format!("{}/message:{verb}", self.base()),
                     "application/json",
                     serde_json::to_vec(request)?,
                 )
