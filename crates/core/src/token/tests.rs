@@ -239,7 +239,10 @@ fn golden_vectors_of_the_token() {
     expect!["56e25357"].assert_eq(&format!("{:08x}", life.0));
     for (kind, golden) in [
         (Kind::Envelope, expect!["z1a.XCZmyu-Jdfec4FmdWJNrMQ"]),
-        (Kind::EnvelopeInContext, expect!["z1a.eZxD__9-EMHJ6qkf0d_SEQ"]),
+        (
+            Kind::EnvelopeInContext,
+            expect!["z1a.eZxD__9-EMHJ6qkf0d_SEQ"],
+        ),
     ] {
         let envelope = Route {
             incarnation: life,
