@@ -105,6 +105,10 @@ impl Sqlite {
 
     fn open_blocking(dir: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         std::fs::create_dir_all(dir)?;
+        // Turning a fresh file to WAL needs it alone, and SQLite does not wait for that but fails as
+        // busy. Processes that start together open one after the other.
+        let alone = std::fs::File::create(dir.join("state.opening"))?;
+        alone.lock()?;
         let file = dir.join("state.db");
         let writer = connect(&file)?;
         writer.execute_batch(SCHEMA)?;
@@ -258,5 +262,23 @@ fn end_of(prefix: &str) -> Vec<u8> {
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Self::Unavailable(Arc::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_that_open_a_fresh_store_at_once_all_get_it() {
+        for _ in 0..8 {
+            let dir = tempfile::tempdir().unwrap();
+            let open = (0..12).map(|_| Sqlite::open(dir.path().to_owned()));
+            for opened in join_all(open).await {
+                opened.unwrap();
+            }
+        }
     }
 }
