@@ -93,10 +93,10 @@ pub async fn read(mut body: Incoming, settings: &Settings) -> Result<Bytes, Call
 
 /// The refusal of a body, once its sender has had a chance to finish: closing on a sender that is
 /// still writing resets the connection, and the refusal is lost with it. What comes is thrown away;
-/// as much again as the bound, and [`LINGER`], are the most that this may cost.
+/// twice the bound, and [`LINGER`], are the most that this may cost.
 async fn too_large(mut body: Incoming, most: usize) -> CallError {
     let discard = async {
-        let mut left = most;
+        let mut left = most.saturating_mul(2);
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Bytes::len);
             let Some(rest) = left.checked_sub(length) else {
