@@ -86,6 +86,8 @@ pub struct Ask {
     pub headers: HeaderMap,
     /// The body, as it came (still compressed where it was).
     pub body: Bytes,
+    /// The same uncompressed and out of its frame, where it came compressed.
+    pub plain: Option<Bytes>,
     /// Routers passed so far, this one included.
     pub hops: u32,
     /// Our span of the caller's trace.

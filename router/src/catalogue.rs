@@ -154,7 +154,7 @@ impl Catalogue {
 
     /// The keys of tokens and slots.
     #[must_use]
-    pub fn keys(&self) -> &Keys {
+    pub const fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
 
@@ -199,7 +199,7 @@ impl Catalogue {
                         weight: member.weight,
                         zone: member.zone.clone(),
                     },
-                    incarnation: endpoint.incarnation(),
+                    incarnation: endpoint.life(),
                     state: facts.state,
                 })
             });
@@ -402,7 +402,7 @@ impl Agent {
     fn is_known(&self) -> bool {
         let mut members = (0..self.pool.count()).zip(&self.endpoints);
         members.all(|(member, endpoint)| {
-            endpoint.is_looked_at() && endpoint.incarnation() == self.pool.incarnation(member)
+            endpoint.is_looked_at() && endpoint.life() == self.pool.incarnation(member)
         })
     }
 

@@ -21,7 +21,7 @@ use mesh_runtime::{
 use serde::Deserialize;
 use url::Url;
 
-use crate::{admission, binding, dispatch};
+use crate::{admission, binding, dispatch, upstream::envelope};
 
 /// Where a router listens when nobody says.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -58,6 +58,8 @@ pub struct File {
     pub egress: egress::Settings,
     /// Bounds of one attempt.
     pub dispatch: dispatch::Settings,
+    /// Ids of other people's agents: whose are left alone, and bounds.
+    pub envelope: envelope::Settings,
     /// Bounds of all calls together.
     pub admission: admission::Settings,
 }
@@ -124,6 +126,8 @@ pub struct Settings {
     pub egress: egress::Settings,
     /// See [`File::dispatch`].
     pub dispatch: dispatch::Settings,
+    /// See [`File::envelope`].
+    pub envelope: envelope::Settings,
     /// See [`File::admission`].
     pub admission: admission::Settings,
 }
@@ -252,6 +256,7 @@ impl Flags {
             net: file.net,
             egress: file.egress,
             dispatch: file.dispatch,
+            envelope: file.envelope,
             admission: file.admission,
         })
     }

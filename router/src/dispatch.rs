@@ -26,7 +26,11 @@ use crate::{
     call::Ask,
     catalogue::Catalogue,
     passage::{Candidate, Passage},
-    upstream::{self, Endpoint, Line, origin::Unanswered},
+    upstream::{
+        self, Endpoint, Line,
+        envelope::{self, Envelope, Reach},
+        origin::Unanswered,
+    },
 };
 
 /// Bounds of one attempt.
@@ -48,15 +52,21 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Dispatch {
     settings: Settings,
+    envelopes: envelope::Settings,
     catalogue: Arc<Catalogue>,
 }
 
 impl Dispatch {
     /// Sends calls to the endpoints of this catalogue.
     #[must_use]
-    pub const fn new(settings: Settings, catalogue: Arc<Catalogue>) -> Self {
+    pub const fn new(
+        settings: Settings,
+        envelopes: envelope::Settings,
+        catalogue: Arc<Catalogue>,
+    ) -> Self {
         Self {
             settings,
+            envelopes,
             catalogue,
         }
     }
@@ -68,8 +78,10 @@ impl Dispatch {
     pub async fn run(&self, ask: &Ask, passage: &Passage) -> Result<Answer, CallError> {
         let agent = ask.agent.clone();
         let mut last = Err(CallError::NoMember { agent });
+        let envelope = self.open(ask, passage)?;
+        let envelope = envelope.as_ref();
         for candidate in &passage.candidates {
-            match self.attempt(ask, passage, candidate).await {
+            match self.attempt(ask, passage, candidate, envelope).await {
                 Ok(answer) if passage.reason == Reason::ForeignTask => {
                     let answer = answer.settled(ask.dialect.binding).await;
                     if !answer.is_unknown_task() {
@@ -90,11 +102,22 @@ impl Dispatch {
         last
     }
 
+    /// Opens the ids of a call to somebody else's replicas.
+    fn open(&self, ask: &Ask, passage: &Passage) -> Result<Option<Envelope>, CallError> {
+        let mut candidates = passage.candidates.iter();
+        let reaches = passage.agent.endpoints.len() > 1
+            && candidates.any(|each| each.endpoint.third_party().is_some())
+            && !self.envelopes.plain.contains(&ask.agent);
+        let reach = if reaches { Reach::All } else { Reach::Echo };
+        Envelope::open(ask, self.catalogue.keys(), reach, &self.envelopes)
+    }
+
     async fn attempt(
         &self,
         ask: &Ask,
         passage: &Passage,
         candidate: &Candidate,
+        envelope: Option<&Envelope>,
     ) -> Result<Answer, CallError> {
         let endpoint = &candidate.endpoint;
         let line = passage
@@ -104,12 +127,18 @@ impl Dispatch {
             binding: ask.dialect.binding,
         })?;
         endpoint.meter.attempts.inc();
-        let headers = self.headers(ask, passage, candidate);
+        let mut headers = self.headers(ask, passage, candidate);
+        let (mut below, mut body) = (&*ask.path, ask.body.clone());
+        if let Some(envelope) = envelope {
+            envelope.adapt(&mut headers);
+            below = envelope.path.as_deref().unwrap_or(below);
+            body = envelope.body.clone().unwrap_or(body);
+        }
         let path = match ask.dialect.binding {
             Binding::Grpc => grpc::path(ask.operation),
-            Binding::JsonRpc | Binding::Rest => &ask.path,
+            Binding::JsonRpc | Binding::Rest => below,
         };
-        let sent = line.send(ask.method.clone(), path, headers, ask.body.clone());
+        let sent = line.send(ask.method.clone(), path, headers, body);
         let sent = match self.patience(ask) {
             None => sent.await,
             Some(patience) => match tokio::time::timeout(patience, sent).await {
@@ -123,6 +152,9 @@ impl Dispatch {
                 let mut answer = Answer::new(Arc::clone(endpoint), response);
                 self.learn_boot(endpoint, &mut answer.headers);
                 answer.check(ask.dialect.binding)?;
+                if let Some(envelope) = envelope {
+                    answer.seal(envelope);
+                }
                 Ok(answer)
             }
             Err(error) => Err(self.fault(ask, endpoint, &line, &error)),

@@ -5,6 +5,7 @@
 //!   port counts only where its host is the configured host: a card can't send calls elsewhere.
 //! - Nothing here chooses among replicas; that is `dispatch`.
 
+pub mod envelope;
 pub mod origin;
 
 use std::{
@@ -162,9 +163,26 @@ impl Endpoint {
             })
     }
 
-    /// Notes that a scout has been here, whatever it found.
-    pub fn look_at(&self) {
-        self.looked_at.store(true, Ordering::Relaxed);
+    /// What tokens call it: its incarnation, or for a third party the life that lasts as long as it is
+    /// listed. 0 while nobody has looked which of the two it is.
+    #[must_use]
+    pub fn life(&self) -> Incarnation {
+        match self.third_party() {
+            Some(life) => life,
+            None => self.incarnation(),
+        }
+    }
+
+    /// The life of a third party; unset for a worker of ours, and while nobody has looked.
+    #[must_use]
+    pub fn third_party(&self) -> Option<Incarnation> {
+        let is_one = self.is_looked_at() && self.facts.load().boot.is_none();
+        is_one.then(|| mesh_core::token::third_party(&self.id))
+    }
+
+    /// Notes that a scout has been here, whatever it found. True for the first time.
+    pub fn look_at(&self) -> bool {
+        !self.looked_at.swap(true, Ordering::Relaxed)
     }
 
     /// Whether a scout has been here.

@@ -55,6 +55,14 @@ struct Framed {
     whole: Bytes,
 }
 
+impl Framed {
+    /// The message, where it came compressed.
+    fn inflated(&self) -> Option<Bytes> {
+        let is_compressed = self.whole.first() == Some(&1);
+        is_compressed.then(|| self.plain.clone())
+    }
+}
+
 impl Front {
     pub(super) async fn answer_grpc(
         &self,
@@ -100,6 +108,7 @@ impl Front {
         let mut headers = caller.onward();
         let (agent, tenant) = self.find_grpc(caller, keys.tenant.as_deref())?;
         headers.remove(mesh::AGENT);
+        let mut plain = framed.inflated();
         let body = match tenant {
             Tenant::AsItCame => {
                 // No byte changes; an agent that shares its port gets its name as we got it.
@@ -112,6 +121,7 @@ impl Front {
                 keys.tenant = own;
                 // The message is written anew, so it goes uncompressed.
                 headers.remove("grpc-encoding");
+                plain = None;
                 let message = scan::protobuf_tenant(operation, &framed.plain, sent.as_deref());
                 frame(&message)
             }
@@ -126,6 +136,7 @@ impl Front {
             path: Box::default(),
             headers,
             body,
+            plain,
             hops: caller.hops(),
             trace: caller.trace(),
             farewell: Farewell {

@@ -145,6 +145,14 @@ pub fn readable<'a>(
     Ok(plain)
 }
 
+/// What [`readable`] inflated; `None` where the body is readable as it came.
+pub fn inflated(readable: Cow<'_, [u8]>) -> Option<Bytes> {
+    match readable {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(plain) => Some(Bytes::from(plain)),
+    }
+}
+
 /// Inflates one gRPC message by its `grpc-encoding`.
 ///
 /// # Errors

@@ -48,11 +48,13 @@ impl Front {
             Err(rejected) => return failure(&rejected.id, &rejected.problem),
         };
         let id = envelope.id.clone();
+        let (operation, stated) = (envelope.operation, envelope.version);
+        let keys = Keys::from(&envelope.ids);
         let ask = Ask {
             agent,
-            dialect: Dialect::new(Binding::JsonRpc, version(&caller, envelope.version)),
-            operation: envelope.operation,
-            keys: Keys::from(&envelope.ids),
+            dialect: Dialect::new(Binding::JsonRpc, version(&caller, stated)),
+            operation,
+            keys,
             method: Method::POST,
             path: caller
                 .uri
@@ -62,6 +64,7 @@ impl Front {
                 .into(),
             headers: caller.onward(),
             body: body.clone(),
+            plain: intake::inflated(readable),
             hops: caller.hops(),
             trace: caller.trace(),
             farewell: Farewell {

@@ -4,6 +4,7 @@
 //! - Path and query go on as they came, escapes and all.
 //! - An error is a `google.rpc.Status` in JSON with the row's HTTP status (spec 11.6).
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::Incoming;
 use mesh_core::error::CallError;
@@ -36,8 +37,8 @@ impl Front {
             Ok(body) => body,
             Err(error) => return failure(&error.answer()),
         };
-        let keys = match self.keys(&route, &caller, &body) {
-            Ok(keys) => keys,
+        let (keys, plain) = match self.keys(&route, &caller, &body) {
+            Ok(found) => found,
             Err(error) => return failure(&error.answer()),
         };
         let version = super::stated_version(&caller).unwrap_or(route.version);
@@ -54,6 +55,7 @@ impl Front {
             path: path.into(),
             headers: caller.onward(),
             body,
+            plain,
             hops: caller.hops(),
             trace: caller.trace(),
             farewell: Farewell {
@@ -67,14 +69,24 @@ impl Front {
         }
     }
 
-    /// The path's ids, and for sends those of the body.
-    fn keys(&self, route: &Route, caller: &Caller, body: &[u8]) -> Result<Keys, CallError> {
-        let mut keys = Keys::default();
+    /// The path's ids, and for sends those of the body; and the body inflated, where it had to be.
+    fn keys(
+        &self,
+        route: &Route,
+        caller: &Caller,
+        body: &[u8],
+    ) -> Result<(Keys, Option<Bytes>), CallError> {
+        let (mut keys, mut plain) = (Keys::default(), None);
         if route.operation.sends() {
             super::check_json(&caller.headers).map_err(CallError::BadRequest)?;
             let readable = intake::readable(&caller.headers, body, &self.settings.body)?;
             let ids = scan::rest_body(route.operation, &readable).map_err(CallError::BadRequest)?;
             keys = Keys::from(&ids);
+            plain = intake::inflated(readable);
+        } else if !body.is_empty() {
+            // Nothing in it decides a place: what can't be read is the agent's affair.
+            let readable = intake::readable(&caller.headers, body, &self.settings.body).ok();
+            plain = readable.and_then(intake::inflated);
         }
         if let Some(tenant) = &route.tenant {
             keys.tenant = Some(tenant.as_str().into());
@@ -85,7 +97,7 @@ impl Front {
         if route.operation == Operation::ListTasks {
             keys.context = route.context_id.as_deref().map(Box::from);
         }
-        Ok(keys)
+        Ok((keys, plain))
     }
 }
 

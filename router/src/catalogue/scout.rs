@@ -62,7 +62,9 @@ impl Scout {
             if Instant::now() >= self.card_due {
                 self.read_card(&catalogue, &endpoint).await;
             }
-            endpoint.look_at();
+            if endpoint.look_at() {
+                catalogue.refresh();
+            }
             let has_card = endpoint.facts().card.is_some();
             drop((catalogue, endpoint));
             let pause = match (has_card, reported) {

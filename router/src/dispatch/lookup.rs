@@ -1,14 +1,15 @@
 //! An endpoint's answer, and the reading of it that a look-up needs.
 //!
 //! # Invariants
-//! - Only a look-up reads an answer; every other answer's body passes unread.
+//! - Only a look-up reads an answer; every other answer's body passes unread, but for ids that are
+//!   sealed on the way (`upstream::envelope`).
 //! - A look-up reads one page at most; a longer answer is certainly a task, and is lost to nobody:
 //!   what was read goes on in front of the rest.
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -21,7 +22,11 @@ use serde::Deserialize;
 
 use crate::{
     call::Broken,
-    upstream::{Endpoint, origin::Carried},
+    upstream::{
+        Endpoint,
+        envelope::{Envelope, Sealer},
+        origin::Carried,
+    },
 };
 
 /// How much of an answer a look-up reads before it takes it for a task.
@@ -53,6 +58,8 @@ enum Knows {
 pub struct Peeked {
     read: std::collections::VecDeque<Frame<Bytes>>,
     rest: Carried,
+    /// What seals ids on the way out, where any are to be sealed.
+    sealer: Option<Sealer>,
 }
 
 impl Answer {
@@ -67,9 +74,16 @@ impl Answer {
             body: Peeked {
                 read: std::collections::VecDeque::new(),
                 rest,
+                sealer: None,
             },
             knows: Knows::Unasked,
         }
+    }
+
+    /// Has the ids in the body sealed as it is carried.
+    pub fn seal(&mut self, envelope: &Envelope) {
+        let life = self.endpoint.third_party();
+        self.body.sealer = envelope.seal(life, self.status, &mut self.headers);
     }
 
     /// Refuses what can't be passed on in the caller's binding: a gRPC call whose answer is not gRPC.
@@ -139,8 +153,8 @@ impl Answer {
                 return Knows::Something;
             }
         }
-        match json::from_slice::<Envelope>(&page) {
-            Ok(Envelope {
+        match json::from_slice::<RpcAnswer>(&page) {
+            Ok(RpcAnswer {
                 error: Some(Failure { code }),
             }) if code == Fault::TaskNotFound.row().code => Knows::NoSuchTask,
             Ok(_) | Err(_) => Knows::Something,
@@ -166,18 +180,36 @@ impl http_body::Body for Peeked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match self.read.pop_front() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
+        loop {
+            if let Some(sealer) = &mut self.sealer {
+                if let Some(frame) = sealer.next_frame() {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                if sealer.has_ended() {
+                    return Poll::Ready(None);
+                }
+            }
+            let polled = match self.read.pop_front() {
+                Some(frame) => Some(Ok(frame)),
+                None => ready!(Pin::new(&mut self.rest).poll_frame(cx)),
+            };
+            match (&mut self.sealer, polled) {
+                (Some(sealer), Some(Ok(frame))) => sealer.take(frame)?,
+                (Some(sealer), None) => sealer.end(),
+                (_, polled) => return Poll::Ready(polled),
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_end_stream()
+        match &self.sealer {
+            Some(sealer) => sealer.has_ended(),
+            None => self.read.is_empty() && self.rest.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.read.is_empty() {
+        if self.read.is_empty() && self.sealer.is_none() {
             self.rest.size_hint()
         } else {
             SizeHint::default()
@@ -186,7 +218,7 @@ impl http_body::Body for Peeked {
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct RpcAnswer {
     error: Option<Failure>,
 }
 

@@ -28,6 +28,8 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) enum Answer {
     /// A whole JSON body.
     Json(&'static str),
+    /// A whole body of a type.
+    Whole(&'static str, String),
     /// A body of this type that [`Agent::write`] fills.
     Stream(&'static str),
     /// A message, and status 0 in the trailers.
@@ -125,6 +127,11 @@ impl Agent {
         &self.url
     }
 
+    /// Every request, in order, looks at cards and reports included.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.state.seen.lock().clone()
+    }
+
     /// What was posted, in order.
     pub(crate) fn posts(&self) -> Vec<Seen> {
         let seen = self.state.seen.lock();
@@ -177,7 +184,7 @@ impl State {
             method: parts.method,
         };
         self.seen.lock().push(seen.clone());
-        if seen.method == Method::GET {
+        if seen.method == Method::GET && !seen.path.contains("/tasks") {
             return match &self.card {
                 Some(card) if seen.path.ends_with("agent-card.json") => {
                     whole("application/json", Bytes::from(card.clone()))
@@ -187,6 +194,7 @@ impl State {
         }
         match (self.answer)(&seen) {
             Answer::Json(text) => whole("application/json", Bytes::from_static(text.as_bytes())),
+            Answer::Whole(kind, text) => whole(kind, Bytes::from(text)),
             Answer::Hang => std::future::pending().await,
             Answer::Grpc(message) => {
                 let trailers = HeaderMap::from_iter([(

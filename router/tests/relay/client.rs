@@ -30,6 +30,10 @@ impl Answered {
         String::from_utf8(self.body.to_vec()).unwrap()
     }
 
+    pub(crate) const fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))

@@ -11,6 +11,7 @@
 
 mod agent;
 mod client;
+mod envelope;
 
 use std::time::Duration;
 
