@@ -223,7 +223,10 @@ fn broken(why: &str) -> CallError {
 
 fn unknown(encoding: &str) -> CallError {
     let known = "gzip, deflate, br and zstd are understood";
-    let message = format!("content encoding `{encoding}` is not; {known}");
+    let message = match encoding {
+        "" => format!("the message is compressed, but nothing says how; {known}"),
+        encoding => format!("content encoding `{encoding}` is not known; {known}"),
+    };
     CallError::BadRequest(Problem::new(Fault::ContentTypeNotSupported, message))
 }
 
