@@ -87,9 +87,6 @@ pub enum Error {
     /// Two agents of one name.
     #[error("agent {0} is there twice")]
     AgentTwice(AgentName),
-    /// Signals cannot be listened for.
-    #[error("cannot listen for signals")]
-    Signals(#[source] io::Error),
 }
 
 /// A worker that runs.
@@ -183,16 +180,6 @@ impl Worker {
         }
         self.admin.drain(ADMIN_GRACE).await;
         outcome
-    }
-
-    /// Runs until SIGTERM or SIGINT, then drains.
-    ///
-    /// # Errors
-    /// [`Error::Signals`].
-    pub async fn run(self) -> Result<Outcome, Error> {
-        let signal = drain::on_signals().await.map_err(Error::Signals)?;
-        info!(?signal, "draining");
-        Ok(self.drain().await)
     }
 }
 

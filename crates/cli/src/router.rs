@@ -2,15 +2,11 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use anyhow::Context as _;
 use daca_router::{
     Router, Settings,
     config::{Flags, Source},
 };
-use mesh_runtime::{
-    drain,
-    telemetry::{self, LogFormat},
-};
+use mesh_runtime::telemetry::{self, LogFormat};
 
 use crate::{
     exit::{Exit, Failure},
@@ -89,6 +85,8 @@ impl Args {
 
 async fn serve(settings: Settings, output: &Output) -> Result<Exit, Failure> {
     let agents = agents(&settings.source);
+    // Before the ready line: who reads that may send the signal at once.
+    let mut stop = role::Stop::listen().map_err(Failure::role)?;
     let router = Router::start(settings).await.map_err(Failure::role)?;
     let addresses = router.addresses();
     if let Some(admin) = addresses.admin {
@@ -101,10 +99,7 @@ async fn serve(settings: Settings, output: &Output) -> Result<Exit, Failure> {
         "router ready on http://{} ({agents})",
         addresses.main
     ));
-    drain::on_signals()
-        .await
-        .context("can't listen for signals")
-        .map_err(Failure::role)?;
+    stop.asked().await;
     router.drain().await;
     Ok(Exit::Ok)
 }

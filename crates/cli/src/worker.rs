@@ -80,6 +80,8 @@ async fn serve(
         .iter()
         .map(|agent| agent.name().to_string())
         .collect();
+    // Before the ready line: who reads that may send the signal at once.
+    let mut stop = role::Stop::listen().map_err(Failure::role)?;
     roster.warm().await;
     let agents = roster.agents.clone();
     let worker = Worker::start(settings, agents, registry)
@@ -93,8 +95,8 @@ async fn serve(
         "worker ready on http://{} (agents: {agents})",
         worker.local_addr()
     ));
-    let ended = worker.run().await;
+    stop.asked().await;
+    worker.drain().await;
     roster.close().await;
-    ended.map_err(Failure::role)?;
     Ok(Exit::Ok)
 }

@@ -110,29 +110,6 @@ pub enum Outcome {
     Cut(BTreeMap<&'static str, usize>),
 }
 
-/// Which signal asked the process to end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Signal {
-    /// Ctrl-C on a terminal.
-    Interrupt,
-    /// What `kill` and Kubernetes send.
-    Terminate,
-}
-
-/// Waits for SIGTERM or SIGINT.
-///
-/// # Errors
-/// Where the operating system refuses to register for them.
-pub async fn on_signals() -> std::io::Result<Signal> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => Signal::Interrupt,
-        _ = terminate.recv() => Signal::Terminate,
-    })
-}
-
 /// Counts one running task until it is dropped, by its end, a panic or the cut.
 struct Running {
     name: &'static str,
