@@ -203,6 +203,10 @@ impl http_body::Body for Peeked {
 
     fn is_end_stream(&self) -> bool {
         match &self.sealer {
+            // An error of gRPC is all head: saying that a body follows would take its status away.
+            Some(sealer) if sealer.is_untouched() => {
+                self.read.is_empty() && self.rest.is_end_stream()
+            }
             Some(sealer) => sealer.has_ended(),
             None => self.read.is_empty() && self.rest.is_end_stream(),
         }

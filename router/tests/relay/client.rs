@@ -22,6 +22,8 @@ pub(crate) struct Client {
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Whether the head said that nothing follows it.
+    pub(crate) is_head_alone: bool,
     body: Bytes,
 }
 
@@ -169,6 +171,7 @@ fn json_post(path: &str) -> http::request::Builder {
 }
 
 async fn whole(response: Response<Incoming>) -> Answered {
+    let is_head_alone = http_body::Body::is_end_stream(response.body());
     let (parts, body) = response.into_parts();
     let collected = body.collect().await.unwrap();
     let mut headers = parts.headers;
@@ -176,6 +179,7 @@ async fn whole(response: Response<Incoming>) -> Answered {
         headers.extend(trailers.clone());
     }
     Answered {
+        is_head_alone,
         status: parts.status,
         headers,
         body: collected.to_bytes(),

@@ -381,3 +381,27 @@ async fn a_drain_lets_a_running_stream_end() {
         .unwrap();
     assert_eq!(outcome, mesh_runtime::drain::Outcome::Finished);
 }
+
+#[tokio::test]
+async fn an_error_of_a_replica_over_grpc_stays_a_head_alone() {
+    const CARD: &str = r#"{"name":"n","supportedInterfaces":[
+        {"url":"127.0.0.1:PORT","protocolBinding":"GRPC","protocolVersion":"1.0"}]}"#;
+    let gone = || mesh_proto::Problem::new(mesh_proto::Fault::TaskNotFound, "gone");
+    let one = Agent::with_card(CARD, move |_| Answer::GrpcError(gone())).await;
+    let two = Agent::with_card(CARD, move |_| Answer::GrpcError(gone())).await;
+    let (_router, client) = router(&[format!("a={},{}", one.url(), two.url())]).await;
+    card_is_read(&client, "a").await;
+    let request = grpc::frame(&a2a::GetTaskRequest {
+        id: "t".to_owned(),
+        ..a2a::GetTaskRequest::default()
+    });
+    let answer = client
+        .grpc("/lf.a2a.v1.A2AService/GetTask", request, &[])
+        .await;
+    // Clients take a status in the head for the end only where nothing follows the head.
+    assert!(answer.is_head_alone);
+    assert_eq!(
+        grpc::problem(&answer.headers).unwrap().fault,
+        mesh_proto::Fault::TaskNotFound
+    );
+}

@@ -34,6 +34,7 @@ pub struct Sealer {
     sealing: Sealing,
     /// Bounded: it is emptied before more is taken.
     out: VecDeque<Frame<Bytes>>,
+    touched: bool,
     ended: bool,
 }
 
@@ -83,6 +84,7 @@ impl Sealer {
             shape,
             sealing: Sealing { ids, life },
             out: VecDeque::new(),
+            touched: false,
             ended: false,
         })
     }
@@ -90,6 +92,12 @@ impl Sealer {
     /// What may go out next.
     pub fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         self.out.pop_front()
+    }
+
+    /// Whether nothing came in yet.
+    #[must_use]
+    pub const fn is_untouched(&self) -> bool {
+        !self.touched
     }
 
     /// Whether the end was in, and all before it is out.
@@ -103,6 +111,7 @@ impl Sealer {
     /// # Errors
     /// [`Broken`], for what is over the bound or no frame of gRPC.
     pub fn take(&mut self, frame: Frame<Bytes>) -> Result<(), Broken> {
+        self.touched = true;
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(trailers) => {
@@ -137,6 +146,7 @@ impl Sealer {
 
     /// The answer has come to its end.
     pub fn end(&mut self) {
+        self.touched = true;
         self.flush();
         self.ended = true;
     }
