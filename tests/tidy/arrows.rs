@@ -18,6 +18,7 @@ const EVERYTHING_BUT_TESTS: &[&str] = &[
     "mesh-runtime",
     "mesh-fabric",
     "mesh-client",
+    "mesh-card",
     "mesh-mcp",
     "daca-router",
     "daca-worker",
@@ -56,8 +57,18 @@ pub(crate) const ROOMS: &[Room] = &[
         imports: &["mesh-proto", "mesh-runtime"],
     },
     Room {
+        name: "mesh-card",
+        imports: &["mesh-proto"],
+    },
+    Room {
         name: "daca-router",
-        imports: &["mesh-proto", "mesh-core", "mesh-runtime", "mesh-fabric"],
+        imports: &[
+            "mesh-proto",
+            "mesh-core",
+            "mesh-runtime",
+            "mesh-fabric",
+            "mesh-card",
+        ],
     },
     Room {
         name: "daca-worker",
@@ -95,6 +106,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "mesh-runtime",
             "mesh-fabric",
             "mesh-client",
+            "mesh-card",
             "mesh-mcp",
             "daca-router",
             "daca-worker",
