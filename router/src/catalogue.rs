@@ -368,14 +368,14 @@ impl Agent {
     /// card could be read at all, JSON-RPC at the configured URL.
     #[must_use]
     pub fn line(&self, endpoint: &Endpoint, dialect: Dialect, origins: &Origins) -> Option<Line> {
-        let facts = endpoint.facts();
-        if facts.card.is_some() {
-            return Line::choose(&facts.lines, dialect).cloned();
+        let mut facts = endpoint.facts();
+        if facts.card.is_none()
+            && let Some(card) = self.card()
+        {
+            endpoint.lend_card(&card, origins);
+            facts = endpoint.facts();
         }
-        match self.card() {
-            Some(card) => Line::choose(&endpoint.lines_of(&card, origins), dialect).cloned(),
-            None => (dialect.binding == Binding::JsonRpc).then(|| endpoint.bare_line()),
-        }
+        Line::choose(&facts.lines, dialect).cloned()
     }
 
     /// Places a call. Where everybody seems gone, nobody is taken for gone: what this router

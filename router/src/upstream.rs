@@ -1,11 +1,10 @@
-//! To agents: one replica of one agent, the lines on which it listens, and one request on a line.
+//! To agents: one replica of one agent, what is known of it, and the lines on which it listens.
 //!
 //! # Invariants
-//! - The host of a line is always the configured one. A card says binding, path and version, and its
-//!   port counts only where its host is the configured host: a card can't send calls elsewhere.
 //! - Nothing here chooses among replicas; that is `dispatch`.
 
 pub mod envelope;
+pub mod line;
 pub mod origin;
 
 use std::{
@@ -18,11 +17,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use mesh_proto::{
-    Binding, Dialect, Version,
-    card::{Card, Interface},
+    card::Card,
     mesh::{Incarnation, WorkerId, WorkerReport, WorkerState},
 };
 use mesh_runtime::egress::{Egress, Target};
@@ -30,8 +28,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use self::origin::{Carried, Origin, Unanswered, Wire};
+use self::origin::{Origin, Unanswered, Wire};
 use crate::meter::EndpointMeter;
+
+pub use line::Line;
 
 /// The most that is read of a card or a report.
 const PAGE_BYTES: usize = 1 << 20;
@@ -54,26 +54,14 @@ pub struct Endpoint {
 pub struct Facts {
     /// Its card, once one could be read.
     pub card: Option<Arc<Card>>,
-    /// Where it listens, by the card.
+    /// Where it listens: by its card, else by that of a replica, else JSON-RPC at the configured URL.
     pub lines: Arc<[Line]>,
+    /// The replica's card by which it is taken to listen, while its own can't be read.
+    lent: Option<Arc<Card>>,
     /// Its boot id, once it has shown itself to be a worker of ours.
     pub boot: Option<Arc<str>>,
     /// Whether it takes new work.
     pub state: WorkerState,
-}
-
-/// A place where an endpoint speaks one dialect.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// The binding spoken.
-    pub binding: Binding,
-    /// The version, where the card names one that we know.
-    pub version: Option<Version>,
-    /// The tenant that the card asks for.
-    pub tenant: Option<Arc<str>>,
-    origin: Arc<Origin>,
-    /// Path of the interface without a slash at its end.
-    path: Arc<str>,
 }
 
 /// Origins by address, shared by all endpoints that live there.
@@ -129,12 +117,16 @@ impl Endpoint {
     /// http or https.
     pub fn new(id: WorkerId, base: Url, meter: EndpointMeter, origins: &Origins) -> Option<Self> {
         let home = origins.at(&Target::try_from(&base).ok()?);
+        let facts = Facts {
+            lines: Arc::from([Line::bare(&base, &home)]),
+            ..Facts::default()
+        };
         Some(Self {
             id,
             meter,
             base,
             home,
-            facts: ArcSwap::default(),
+            facts: ArcSwap::from_pointee(facts),
             looked_at: AtomicBool::new(false),
         })
     }
@@ -213,13 +205,35 @@ impl Endpoint {
         {
             return false;
         }
-        let lines = self.lines_of(card, origins);
+        let lines = Line::all(card, &self.base, &self.home, origins);
         self.facts.rcu(|known| Facts {
             card: Some(Arc::new(card.clone())),
             lines: Arc::clone(&lines),
+            lent: None,
             ..(**known).clone()
         });
         true
+    }
+
+    /// Takes a replica's card for its own as far as lines go, until its own can be read.
+    pub fn lend_card(&self, card: &Arc<Card>, origins: &Origins) {
+        let known = self.facts.load();
+        let has_it = known
+            .lent
+            .as_ref()
+            .is_some_and(|lent| Arc::ptr_eq(lent, card));
+        if known.card.is_some() || has_it {
+            return;
+        }
+        let lines = Line::all(card, &self.base, &self.home, origins);
+        self.facts.rcu(|known| match known.card {
+            Some(_) => (**known).clone(),
+            None => Facts {
+                lent: Some(Arc::clone(card)),
+                lines: Arc::clone(&lines),
+                ..(**known).clone()
+            },
+        });
     }
 
     /// Takes over a worker's report. True if a view would change by it.
@@ -247,27 +261,6 @@ impl Endpoint {
         true
     }
 
-    /// The lines that a card, its own or that of a replica, gives this endpoint.
-    #[must_use]
-    pub fn lines_of(&self, card: &Card, origins: &Origins) -> Arc<[Line]> {
-        card.interfaces()
-            .iter()
-            .filter_map(|each| self.line_of(each, origins))
-            .collect()
-    }
-
-    /// The line of an agent whose card can't be read: JSON-RPC at the configured URL.
-    #[must_use]
-    pub fn bare_line(&self) -> Line {
-        Line {
-            binding: Binding::JsonRpc,
-            version: None,
-            tenant: None,
-            origin: Arc::clone(&self.home),
-            path: Arc::from(self.base.path().trim_end_matches('/')),
-        }
-    }
-
     /// Reads a page of this endpoint: `below` starts at the configured URL, `at_root` at its host.
     ///
     /// # Errors
@@ -293,29 +286,6 @@ impl Endpoint {
         body.map(http_body_util::Collected::to_bytes)
             .map_err(|_| Error::Page)
     }
-
-    fn line_of(&self, interface: &Interface, origins: &Origins) -> Option<Line> {
-        let binding = interface.binding?;
-        let shown = shown_url(&interface.url)?;
-        let mut target = self.home.target().clone();
-        if same_host(&shown, &self.base)
-            && let Some(port) = shown.port_or_known_default()
-        {
-            target.port = port;
-        }
-        // A gRPC interface has no path of its own: `host:port` in the card, the service's below.
-        let path = match binding {
-            Binding::Grpc => "",
-            Binding::JsonRpc | Binding::Rest => shown.path().trim_end_matches('/'),
-        };
-        Some(Line {
-            binding,
-            version: interface.version,
-            tenant: interface.tenant.as_deref().map(Arc::from),
-            origin: origins.at(&target),
-            path: Arc::from(path),
-        })
-    }
 }
 
 /// Where a page lies.
@@ -327,170 +297,8 @@ pub enum Page<'a> {
     AtRoot(&'a str),
 }
 
-impl Line {
-    /// The best line for a dialect: the very version, else any with the binding.
-    #[must_use]
-    pub fn choose(lines: &[Self], dialect: Dialect) -> Option<&Self> {
-        let with_binding = || lines.iter().filter(|line| line.binding == dialect.binding);
-        with_binding()
-            .find(|line| line.version == Some(dialect.version))
-            .or_else(|| with_binding().next())
-    }
-
-    /// Where it leads.
-    #[must_use]
-    pub const fn origin(&self) -> &Arc<Origin> {
-        &self.origin
-    }
-
-    /// Sends one call down the line: `below` is path and query after the interface's own path.
-    ///
-    /// # Errors
-    /// [`Unanswered`], or a path that is none.
-    pub async fn send(
-        &self,
-        method: Method,
-        below: &str,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Response<Carried>, Error> {
-        // Below the root there may be nothing, or only a query.
-        let path = if self.path.is_empty() && !below.starts_with('/') {
-            format!("/{below}")
-        } else {
-            format!("{}{below}", self.path)
-        };
-        let target = self.origin.target();
-        let (wire, uri) = match self.binding {
-            // h2 takes its `:scheme` and `:authority` from the URI, h1 its Host from a header.
-            Binding::Grpc => (
-                Wire::H2,
-                Uri::builder()
-                    .scheme(target.scheme.as_str())
-                    .authority(target.authority())
-                    .path_and_query(path)
-                    .build()?,
-            ),
-            Binding::JsonRpc | Binding::Rest => {
-                (Wire::H1, Uri::builder().path_and_query(path).build()?)
-            }
-        };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(Full::new(body))?;
-        *request.headers_mut() = headers;
-        if wire == Wire::H1 {
-            let host = HeaderValue::from_str(&target.authority()).map_err(http::Error::from)?;
-            request.headers_mut().insert(header::HOST, host);
-        } else {
-            request
-                .headers_mut()
-                .insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-        Ok(self.origin.send(wire, request).await?)
-    }
-}
-
 /// Reads what our worker says of itself; anything else is `None`.
 #[must_use]
 pub fn report(page: &[u8]) -> Option<WorkerReport> {
     serde_json::from_slice(page).ok()
-}
-
-/// A card's URL; gRPC's bare `host:port` counts as one.
-fn shown_url(text: &str) -> Option<Url> {
-    match Url::parse(text) {
-        Ok(url) if url.has_host() => Some(url),
-        Ok(_) | Err(_) => Url::parse(&format!("http://{text}"))
-            .ok()
-            .filter(Url::has_host),
-    }
-}
-
-/// Whether a card's host is the configured one. All names of this machine are one host, and a card
-/// that shows the wildcard address shows where its agent listens, not a host.
-fn same_host(shown: &Url, configured: &Url) -> bool {
-    let is_here = |url: &Url| match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    let is_wildcard = match shown.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_unspecified(),
-        Some(url::Host::Ipv6(ip)) => ip.is_unspecified(),
-        Some(url::Host::Domain(_)) | None => false,
-    };
-    is_wildcard || shown.host() == configured.host() || (is_here(shown) && is_here(configured))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn endpoint(url: &str) -> Endpoint {
-        let meter = EndpointMeter::default();
-        Endpoint::new(
-            WorkerId::new(url),
-            Url::parse(url).unwrap(),
-            meter,
-            &Origins::default(),
-        )
-        .unwrap()
-    }
-
-    fn targets(endpoint: &Endpoint, card: &str) -> Vec<(Binding, String, String)> {
-        let card = Card::parse(card.as_bytes()).unwrap();
-        let lines = endpoint.lines_of(&card, &Origins::default());
-        lines
-            .iter()
-            .map(|line| {
-                (
-                    line.binding,
-                    line.origin.target().authority(),
-                    line.path.to_string(),
-                )
-            })
-            .collect()
-    }
-
-    #[tokio::test]
-    async fn a_card_decides_path_and_port_but_never_the_host() {
-        let card = r#"{"name":"x","supportedInterfaces":[
-            {"url":"http://10.0.0.7:7001/a/","protocolBinding":"JSONRPC","protocolVersion":"1.0"},
-            {"url":"http://evil.example:99/rest","protocolBinding":"HTTP+JSON","protocolVersion":"1.0"},
-            {"url":"10.0.0.7:7002","protocolBinding":"GRPC","protocolVersion":"1.0"},
-            {"url":"http://10.0.0.7/x","protocolBinding":"https://example.com/own","protocolVersion":"1.0"}]}"#;
-        assert_eq!(
-            targets(&endpoint("http://10.0.0.7:7000/"), card),
-            [
-                (
-                    Binding::JsonRpc,
-                    "10.0.0.7:7001".to_owned(),
-                    "/a".to_owned()
-                ),
-                (
-                    Binding::Rest,
-                    "10.0.0.7:7000".to_owned(),
-                    "/rest".to_owned()
-                ),
-                (Binding::Grpc, "10.0.0.7:7002".to_owned(), String::new()),
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn the_names_of_this_machine_are_one_host() {
-        let card = r#"{"name":"x","supportedInterfaces":[
-            {"url":"http://localhost:7001","protocolBinding":"JSONRPC","protocolVersion":"1.0"},
-            {"url":"0.0.0.0:7002","protocolBinding":"GRPC","protocolVersion":"1.0"}]}"#;
-        assert_eq!(
-            targets(&endpoint("http://127.0.0.1:7000"), card),
-            [
-                (Binding::JsonRpc, "127.0.0.1:7001".to_owned(), String::new()),
-                (Binding::Grpc, "127.0.0.1:7002".to_owned(), String::new()),
-            ]
-        );
-    }
 }

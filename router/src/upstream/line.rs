@@ -1,0 +1,249 @@
+//! Lines: the places where an endpoint speaks, which of them a call takes, and one request on one.
+//!
+//! # Invariants
+//! - The host of a line is always the configured one. A card says binding, path and version, and its
+//!   port counts only where its host is the configured host: a card can't send calls elsewhere.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::Full;
+use mesh_proto::{
+    Binding, Dialect, Version,
+    card::{Card, Interface},
+};
+use url::Url;
+
+use super::{
+    Error, Origins,
+    origin::{Carried, Origin, Wire},
+};
+
+/// A place where an endpoint speaks one dialect.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The binding spoken.
+    pub binding: Binding,
+    /// The version, where the card names one that we know.
+    pub version: Option<Version>,
+    /// The tenant that the card asks for.
+    pub tenant: Option<Arc<str>>,
+    origin: Arc<Origin>,
+    /// Path of the interface without a slash at its end.
+    path: Arc<str>,
+}
+
+impl Line {
+    /// The lines that a card gives to the endpoint at `base`, whose origin is `home`.
+    pub(super) fn all(
+        card: &Card,
+        base: &Url,
+        home: &Arc<Origin>,
+        origins: &Origins,
+    ) -> Arc<[Self]> {
+        card.interfaces()
+            .iter()
+            .filter_map(|each| Self::of(each, base, home, origins))
+            .collect()
+    }
+
+    /// The line of an agent whose card can't be read: JSON-RPC at the configured URL.
+    pub(super) fn bare(base: &Url, home: &Arc<Origin>) -> Self {
+        Self {
+            binding: Binding::JsonRpc,
+            version: None,
+            tenant: None,
+            origin: Arc::clone(home),
+            path: Arc::from(base.path().trim_end_matches('/')),
+        }
+    }
+
+    fn of(
+        interface: &Interface,
+        base: &Url,
+        home: &Arc<Origin>,
+        origins: &Origins,
+    ) -> Option<Self> {
+        let binding = interface.binding?;
+        let shown = shown_url(&interface.url)?;
+        let mut target = home.target().clone();
+        if same_host(&shown, base)
+            && let Some(port) = shown.port_or_known_default()
+        {
+            target.port = port;
+        }
+        // A gRPC interface has no path of its own: `host:port` in the card, the service's below.
+        let path = match binding {
+            Binding::Grpc => "",
+            Binding::JsonRpc | Binding::Rest => shown.path().trim_end_matches('/'),
+        };
+        Some(Self {
+            binding,
+            version: interface.version,
+            tenant: interface.tenant.as_deref().map(Arc::from),
+            origin: origins.at(&target),
+            path: Arc::from(path),
+        })
+    }
+
+    /// The best line for a dialect: the very version, else any with the binding.
+    #[must_use]
+    pub fn choose(lines: &[Self], dialect: Dialect) -> Option<&Self> {
+        let with_binding = || lines.iter().filter(|line| line.binding == dialect.binding);
+        with_binding()
+            .find(|line| line.version == Some(dialect.version))
+            .or_else(|| with_binding().next())
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub const fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// Sends one call down the line: `below` is path and query after the interface's own path.
+    ///
+    /// # Errors
+    /// [`Unanswered`](super::origin::Unanswered), or a path that is none.
+    pub async fn send(
+        &self,
+        method: Method,
+        below: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Carried>, Error> {
+        // Below the root there may be nothing, or only a query.
+        let path = if self.path.is_empty() && !below.starts_with('/') {
+            format!("/{below}")
+        } else {
+            format!("{}{below}", self.path)
+        };
+        let target = self.origin.target();
+        let (wire, uri) = match self.binding {
+            // h2 takes its `:scheme` and `:authority` from the URI, h1 its Host from a header.
+            Binding::Grpc => (
+                Wire::H2,
+                Uri::builder()
+                    .scheme(target.scheme.as_str())
+                    .authority(target.authority())
+                    .path_and_query(path)
+                    .build()?,
+            ),
+            Binding::JsonRpc | Binding::Rest => {
+                (Wire::H1, Uri::builder().path_and_query(path).build()?)
+            }
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Full::new(body))?;
+        *request.headers_mut() = headers;
+        if wire == Wire::H1 {
+            let host = HeaderValue::from_str(&target.authority()).map_err(http::Error::from)?;
+            request.headers_mut().insert(header::HOST, host);
+        } else {
+            request
+                .headers_mut()
+                .insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        Ok(self.origin.send(wire, request).await?)
+    }
+}
+
+/// A card's URL; gRPC's bare `host:port` counts as one.
+fn shown_url(text: &str) -> Option<Url> {
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => Some(url),
+        Ok(_) | Err(_) => Url::parse(&format!("http://{text}"))
+            .ok()
+            .filter(Url::has_host),
+    }
+}
+
+/// Whether a card's host is the configured one. All names of this machine are one host, and a card
+/// that shows the wildcard address shows where its agent listens, not a host.
+fn same_host(shown: &Url, configured: &Url) -> bool {
+    let is_here = |url: &Url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let is_wildcard = match shown.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_unspecified(),
+        Some(url::Host::Ipv6(ip)) => ip.is_unspecified(),
+        Some(url::Host::Domain(_)) | None => false,
+    };
+    is_wildcard || shown.host() == configured.host() || (is_here(shown) && is_here(configured))
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_runtime::egress::Target;
+
+    use super::*;
+
+    fn lines(base: &str, card: &str) -> Arc<[Line]> {
+        let (card, base) = (
+            Card::parse(card.as_bytes()).unwrap(),
+            Url::parse(base).unwrap(),
+        );
+        let origins = Origins::default();
+        let home = origins.at(&Target::try_from(&base).unwrap());
+        Line::all(&card, &base, &home, &origins)
+    }
+
+    fn targets(base: &str, card: &str) -> Vec<(Binding, String, String)> {
+        let lines = lines(base, card);
+        lines
+            .iter()
+            .map(|line| {
+                (
+                    line.binding,
+                    line.origin.target().authority(),
+                    line.path.to_string(),
+                )
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_card_decides_path_and_port_but_never_the_host() {
+        let card = r#"{"name":"x","supportedInterfaces":[
+            {"url":"http://10.0.0.7:7001/a/","protocolBinding":"JSONRPC","protocolVersion":"1.0"},
+            {"url":"http://evil.example:99/rest","protocolBinding":"HTTP+JSON","protocolVersion":"1.0"},
+            {"url":"10.0.0.7:7002","protocolBinding":"GRPC","protocolVersion":"1.0"},
+            {"url":"http://10.0.0.7/x","protocolBinding":"https://example.com/own","protocolVersion":"1.0"}]}"#;
+        assert_eq!(
+            targets(&"http://10.0.0.7:7000/", card),
+            [
+                (
+                    Binding::JsonRpc,
+                    "10.0.0.7:7001".to_owned(),
+                    "/a".to_owned()
+                ),
+                (
+                    Binding::Rest,
+                    "10.0.0.7:7000".to_owned(),
+                    "/rest".to_owned()
+                ),
+                (Binding::Grpc, "10.0.0.7:7002".to_owned(), String::new()),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_names_of_this_machine_are_one_host() {
+        let card = r#"{"name":"x","supportedInterfaces":[
+            {"url":"http://localhost:7001","protocolBinding":"JSONRPC","protocolVersion":"1.0"},
+            {"url":"0.0.0.0:7002","protocolBinding":"GRPC","protocolVersion":"1.0"}]}"#;
+        assert_eq!(
+            targets(&"http://127.0.0.1:7000", card),
+            [
+                (Binding::JsonRpc, "127.0.0.1:7001".to_owned(), String::new()),
+                (Binding::Grpc, "127.0.0.1:7002".to_owned(), String::new()),
+            ]
+        );
+    }
+}
