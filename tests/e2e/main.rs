@@ -17,6 +17,7 @@ mod drain;
 mod errors;
 mod failover;
 mod flags;
+mod hard_cases;
 mod model;
 mod passthrough;
 mod quickstart;

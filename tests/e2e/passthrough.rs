@@ -1,6 +1,7 @@
 //! What a client sends reaches the agent as it was sent, and what the agent answers comes back as it
 //! was answered, byte for byte, piece by piece, whatever is in it.
 
+use crate::stage::{mesh, odd_agent};
 use anyhow::{Result, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -9,9 +10,6 @@ use mesh_tests::{
     recorder::{Answer, Recorder},
     wire::{self, Ask},
 };
-use serde_json::json;
-
-use crate::stage::mesh;
 
 /// Spaces, an order and fields that no encoder of ours would write.
 const ODD: &str = "{ \"params\" : {\"message\":{\"parts\":[{\"text\":\"\\u0041 \\/ é\"}],\
@@ -27,24 +25,6 @@ const ODD_EVENTS: [&str; 3] = [
     "data: {\"statusUpdate\":\ndata:  {\"taskId\":\"t1\",\"contextId\":\"c1\",\"status\":{\"state\":\"TASK_STATE_WORKING\"}}}\n\n: ping\n\n",
     "event: message\ndata: {\"statusUpdate\":{\"taskId\":\"t1\",\"contextId\":\"c1\",\"status\":{\"state\":\"TASK_STATE_COMPLETED\"}}}\n\n",
 ];
-
-/// An agent that is not ours, with JSON-RPC and REST under paths of their own, and gRPC.
-async fn odd_agent() -> Result<Recorder> {
-    let recorder = Recorder::start().await?;
-    let url = recorder.url();
-    let card = json!({
-        "name": "odd", "description": "odd", "version": "1", "skills": [],
-        "capabilities": {"streaming": true}, "defaultInputModes": [], "defaultOutputModes": [],
-        "supportedInterfaces": [
-            {"url": format!("{url}/deep/rpc"), "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
-            {"url": format!("{url}/deep/rest"), "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
-            {"url": recorder.address.to_string(), "protocolBinding": "GRPC", "protocolVersion": "1.0"},
-        ],
-    });
-    let path = "/.well-known/agent-card.json";
-    recorder.answer(Answer::whole(path, "application/json", card.to_string()));
-    Ok(recorder)
-}
 
 #[tokio::test]
 async fn json_rpc_passes_as_it_is() -> Result<()> {
