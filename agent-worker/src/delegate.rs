@@ -15,7 +15,7 @@ use mesh_proto::{
         GetTaskRequest, Message, Part, Role, SendMessageRequest, Task, TaskState, part::Content,
         send_message_response::Payload,
     },
-    mesh::{HOP_LIMIT, HOPS, TRACEPARENT},
+    mesh::{HOP_LIMIT, HOP_LIMIT_KEY, HOPS, TRACEPARENT},
 };
 use mesh_runtime::telemetry::Traceparent;
 use serde::{Deserialize, Serialize};
@@ -237,7 +237,7 @@ impl Delegate {
 
     fn refused(&self, error: &Error) -> ToolOutput {
         match error {
-            Error::Problem(problem) if problem.message.contains(LOOP_OF_ROUTER) => self.loops(),
+            Error::Problem(problem) if problem.metadata.contains_key(HOP_LIMIT_KEY) => self.loops(),
             error => {
                 let agent = &self.config.agent;
                 let cause = std::error::Error::source(error);
@@ -290,10 +290,6 @@ fn words(parts: &[Part]) -> String {
 
 /// How a loop's message begins, by which the next agent up knows it.
 const LOOP: &str = "delegation loop";
-
-/// What the router says when it refuses a call at the hop limit. It answers with the error table's
-/// "invalid request", which alone would not tell a loop from a mistake.
-const LOOP_OF_ROUTER: &str = "delegate to each other in a loop";
 
 /// How long another agent may take.
 const ANSWER: Duration = Duration::from_secs(300);

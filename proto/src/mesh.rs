@@ -30,6 +30,9 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const WORKER_PATH: &str = "/-/worker";
 /// How many routers a call may pass, its delegations included, before it is refused as a loop.
 pub const HOP_LIMIT: u32 = 16;
+/// Key of an error's metadata that tells the refusal of a call that passed [`HOP_LIMIT`] routers from
+/// any other bad request. Its value is the limit.
+pub const HOP_LIMIT_KEY: &str = "hopLimit";
 
 /// The headers that only the mesh may set: dropped at the router's edge.
 pub const INTERNAL: [&str; 5] = [AFFINITY, ORPHAN, SLOT, VIEW, BOOT];

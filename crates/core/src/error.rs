@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use mesh_proto::{AgentName, Binding, Fault, Problem, mesh::HOP_LIMIT};
+use mesh_proto::{
+    AgentName, Binding, Fault, Problem,
+    mesh::{HOP_LIMIT, HOP_LIMIT_KEY},
+};
 
 /// The longest text of a caller that an answer repeats.
 const QUOTED: usize = 63;
@@ -235,7 +238,8 @@ impl CallError {
                 format!(
                     "the call passed {HOP_LIMIT} routers: agents delegate to each other in a loop"
                 ),
-            ),
+            )
+            .with(HOP_LIMIT_KEY, HOP_LIMIT.to_string()),
             Self::Deadline => Problem::new(
                 Fault::DeadlineExceeded,
                 "the deadline passed before the agent answered",
