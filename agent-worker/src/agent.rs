@@ -7,7 +7,7 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
-use mesh_proto::AgentName;
+use mesh_proto::{AgentName, Binding};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,6 +46,10 @@ pub struct Config {
     /// What its card says that it can do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,
+    /// The bindings that it is offered in, in the order of its card; the others answer that they are
+    /// not. Default: all three.
+    #[serde(default = "all_bindings")]
+    pub bindings: Vec<Offered>,
     /// How often the model may be asked for one message before the task fails. Default 10.
     #[serde(default = "ten")]
     pub max_turns: NonZeroU32,
@@ -67,6 +71,29 @@ pub struct Skill {
     /// Requests that it is good for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<String>,
+}
+
+/// A binding in a word: `jsonrpc`, `rest` or `grpc`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Offered(pub Binding);
+
+impl TryFrom<String> for Offered {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut known = Binding::ALL.into_iter();
+        known
+            .find(|binding| binding.label() == text)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no binding; known are jsonrpc, rest and grpc"))
+    }
+}
+
+impl From<Offered> for String {
+    fn from(Offered(binding): Offered) -> Self {
+        binding.label().to_owned()
+    }
 }
 
 /// Which model decides, in a word.
@@ -174,6 +201,8 @@ pub struct CardFacts {
     pub skills: Vec<Skill>,
     /// Which model decides, in words; a model that is no language model says so.
     pub model: String,
+    /// The bindings that it is offered in, the preferred one first.
+    pub bindings: Vec<Binding>,
 }
 
 impl Agent {
@@ -201,8 +230,22 @@ impl Agent {
             description: self.config.description.clone(),
             skills: self.config.skills.clone(),
             model: self.model.label().to_owned(),
+            bindings: self.config.bindings.iter().map(|one| one.0).collect(),
         }
     }
+
+    /// Whether it is offered in a binding.
+    #[must_use]
+    pub fn offers(&self, binding: Binding) -> bool {
+        self.config.bindings.contains(&Offered(binding))
+    }
+}
+
+/// The default of [`Config::bindings`], in the order in which cards have always named them.
+fn all_bindings() -> Vec<Offered> {
+    [Binding::JsonRpc, Binding::Rest, Binding::Grpc]
+        .map(Offered)
+        .to_vec()
 }
 
 /// The default of [`Config::max_turns`]: enough for a chain of tools, few enough to end a circle.

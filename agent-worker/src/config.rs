@@ -81,6 +81,9 @@ pub enum Error {
     /// Two agents of one name.
     #[error("there are two agents {0}")]
     Twice(String),
+    /// An agent that is offered in no binding.
+    #[error("agent {0} has an empty list of bindings, so nobody could call it")]
+    NoBinding(String),
     /// A server that nobody described.
     #[error("agent {agent} uses the tools of {server}, which is no server of the file")]
     NoServer {
@@ -230,6 +233,9 @@ impl Config {
         for agent in &self.agents {
             if !names.insert(&agent.name) {
                 return Err(Error::Twice(agent.name.to_string()));
+            }
+            if agent.bindings.is_empty() {
+                return Err(Error::NoBinding(agent.name.to_string()));
             }
             for form in &agent.forms {
                 if form.file_with.split_once('.').is_none() {

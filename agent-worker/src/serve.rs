@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - Every answer carries `daca-boot`, so that a router learns which life of this worker it speaks to.
-//! - A wrong request gets an error in the shape of the binding that it came in.
+//! - A wrong request gets an error in the shape of the binding that it came in. So does a right one in a
+//!   binding that the agent is not offered in.
 //! - A body is read within a bound of size and time before anything is done with it.
 
 mod body;
@@ -23,7 +24,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE,
 };
 use hyper::body::Incoming;
-use mesh_proto::{Fault, Problem, json, mesh};
+use mesh_proto::{Binding, Fault, Problem, json, mesh};
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use url::Url;
@@ -128,7 +129,8 @@ impl Server {
 
     async fn json_rpc(&self, agent: Agent, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let version = version::of(&head.headers, head.uri.query());
+        let version = version::of(&head.headers, head.uri.query())
+            .and_then(|()| offered(&agent, Binding::JsonRpc));
         let caller = Caller::new(agent, &head.headers);
         let read = match content_type(&head.headers) {
             Err(problem) => Err(problem),
@@ -145,6 +147,7 @@ impl Server {
         let routed = match mesh_proto::rest::route(&head.method, path, head.uri.query()) {
             Ok(route) => version::check(route.version)
                 .and_then(|()| version::of(&head.headers, head.uri.query()))
+                .and_then(|()| offered(&agent, Binding::Rest))
                 .map(|()| route),
             Err(problem) => Err(problem),
         };
@@ -220,6 +223,19 @@ const A2A_JSON: &str = "application/a2a+json";
 fn is_grpc<B>(request: &Request<B>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Refuses a call in a binding that the agent's card leaves out. What a caller of such a binding does
+/// not find is the method itself: a server of that binding is not there.
+fn offered(agent: &Agent, binding: Binding) -> Result<(), Problem> {
+    if agent.offers(binding) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is not offered over {binding}; see its card",
+        agent.name()
+    );
+    Err(Problem::new(Fault::MethodNotFound, text))
 }
 
 /// The media type of a JSON body. None at all is taken for JSON.

@@ -80,9 +80,14 @@ impl Model for Obedient {
 }
 
 fn agent(name: &str) -> Agent {
+    offered_in(name, &["jsonrpc", "rest", "grpc"])
+}
+
+fn offered_in(name: &str, bindings: &[&str]) -> Agent {
     let config: Config = serde_json::from_value(json!({
         "name": name,
         "description": "does as it is told",
+        "bindings": bindings,
     }))
     .unwrap();
     Agent::new(config, Arc::new(Obedient), Toolbox::default())

@@ -91,6 +91,14 @@ fn a_mistake_is_named() {
         ),
         (format!("agents: [{{{agent}, max_turns: 0}}]"), "max_turns"),
         (
+            format!("agents: [{{{agent}, bindings: [soap]}}]"),
+            "\"soap\" is no binding",
+        ),
+        (
+            format!("agents: [{{{agent}, bindings: []}}]"),
+            "an empty list of bindings",
+        ),
+        (
             format!(
                 "servers: {{s: {{command: [x], url: 'http://y'}}}}\nagents: [{{{agent}, tools: [s]}}]"
             ),

@@ -1,7 +1,8 @@
 //! Agent cards: what an agent is and where it is spoken to.
 //!
 //! # Invariants
-//! - A card promises what the desk does, and nothing else: no push, no extended card.
+//! - A card promises what the desk does, and nothing else: no push, no extended card, no binding that
+//!   the agents file leaves out.
 //! - Its ETag changes with its content only, so that a cache holds it across restarts.
 
 use bytes::Bytes;
@@ -98,18 +99,15 @@ fn card(facts: &CardFacts, base: &str, alone: bool) -> AgentCard {
         Some((authority, _)) if !grpc_url.contains("://") => authority,
         _ => grpc_url,
     };
+    let tenant = if alone { "" } else { name };
+    let offered = facts.bindings.iter().map(|binding| match binding {
+        Binding::JsonRpc | Binding::Rest => at(*binding, format!("{base}/{name}"), ""),
+        Binding::Grpc => at(*binding, grpc_url.to_owned(), tenant),
+    });
     AgentCard {
         name: name.to_owned(),
         description: describe(facts),
-        supported_interfaces: vec![
-            at(Binding::JsonRpc, format!("{base}/{name}"), ""),
-            at(Binding::Rest, format!("{base}/{name}"), ""),
-            at(
-                Binding::Grpc,
-                grpc_url.to_owned(),
-                if alone { "" } else { name },
-            ),
-        ],
+        supported_interfaces: offered.collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capabilities: Some(AgentCapabilities {
             streaming: Some(true),
@@ -190,6 +188,7 @@ mod tests {
             description: "Asks".to_owned(),
             skills: Vec::new(),
             model: "rules".to_owned(),
+            bindings: vec![Binding::JsonRpc, Binding::Rest, Binding::Grpc],
         }
     }
 

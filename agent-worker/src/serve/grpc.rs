@@ -16,7 +16,7 @@ use mesh_proto::{
 };
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
-use super::version;
+use super::{offered, version};
 use crate::{
     desk::{Caller, Desk},
     task::Events,
@@ -79,6 +79,7 @@ impl Binding {
             );
             return Err(Problem::new(Fault::InvalidParams, text).into());
         };
+        offered(&agent, mesh_proto::Binding::Grpc)?;
         Ok((Caller::new(agent, &headers), message))
     }
 }

@@ -247,3 +247,31 @@ async fn health_reflection_cards_and_the_report_are_there() {
         (&json!("active"), &json!(["a", "b"]))
     );
 }
+
+#[tokio::test]
+async fn an_agent_of_one_binding_is_in_no_other_and_its_card_says_so() {
+    let agents = [("a", "jsonrpc"), ("b", "rest"), ("c", "grpc")];
+    let agents = agents.map(|(name, binding)| offered_in(name, &[binding]));
+    let worker = Worker::start(Settings::default(), agents.into(), Registry::default())
+        .await
+        .unwrap();
+    for (name, binding) in [("a", "JSONRPC"), ("b", "HTTP+JSON"), ("c", "GRPC")] {
+        let card = get(&worker, &format!("/{name}/.well-known/agent-card.json")).await;
+        let offered = card.json()["supportedInterfaces"].clone();
+        assert_eq!(offered.as_array().unwrap().len(), 1, "{offered}");
+        assert_eq!(offered[0]["protocolBinding"], binding);
+
+        let at = request("POST", &format!("/{name}"));
+        let answer = rpc_as(&worker, at, "SendMessage", &send("say x")).await;
+        let code = answer.json()["error"]["code"].clone();
+        assert_eq!(code == -32601, name != "a", "{name}: {code}");
+        let status = get(&worker, &format!("/{name}/tasks")).await.status;
+        assert_eq!(status == 404, name != "b", "{name}: {status}");
+        let mut asked = asked(send("say x"));
+        let agent = MetadataValue::try_from(name).unwrap();
+        asked.metadata_mut().insert("a2a-agent", agent);
+        let refused = grpc(&worker).await.send_message(asked).await.err();
+        let expected = (name != "c").then_some(Code::Unimplemented);
+        assert_eq!(refused.map(|status| status.code()), expected, "{name}");
+    }
+}
