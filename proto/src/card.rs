@@ -1,5 +1,5 @@
-//! Agent cards as a router needs them: where an agent says it listens, and the same card with other
-//! addresses.
+//! Agent cards as a router needs them: where an agent says it listens, what it can do, and the same
+//! card with other addresses.
 //!
 //! A card is kept as the JSON that it is, since a router must not lose what it does not know:
 //! extensions, provider fields, fields of later versions.
@@ -7,11 +7,17 @@
 //! # Invariants
 //! - Reading is lenient: a field of the wrong type is as good as absent. Only what is not a JSON
 //!   object is refused.
+//! - Writing is strict: a card that was given other places ([`Card::listening_at`]) has every field
+//!   that readers of its versions require, in the type that they require.
 //! - A rewritten card carries no signature: it would no longer verify (spec 8.4).
+
+mod told;
+mod words;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+pub use self::told::Wording;
 use crate::{Binding, Fault, Problem, Version};
 
 /// A card of any version.
@@ -71,49 +77,28 @@ impl Card {
             .collect()
     }
 
-    /// The same card with other places; those for which `change` gives nothing are left out.
+    /// What it says it is good at. A skill without an id goes by its name; one without either is none.
     #[must_use]
-    pub fn rewrite(&self, change: impl Fn(&Interface) -> Option<Interface>) -> Self {
-        let mut fields = self.0.clone();
-        fields.remove("signatures");
-        if let Some(Value::Array(entries)) = fields.get_mut("supportedInterfaces") {
-            keep(entries, |entry| {
-                let new = change(&Interface::of_1_0(entry))?;
-                entry.insert("url".to_owned(), Value::String(new.url));
-                match new.tenant {
-                    Some(tenant) => entry.insert("tenant".to_owned(), Value::String(tenant)),
-                    None => entry.remove("tenant"),
-                };
-                Some(())
-            });
-        }
-        let mut additional = Vec::new();
-        if let Some(Value::Array(entries)) = fields.get_mut("additionalInterfaces") {
-            keep(entries, |entry| {
-                let new = change(&Interface::of_0_3(entry))?;
-                entry.insert("url".to_owned(), Value::String(new.url.clone()));
-                additional.push(new);
-                Some(())
-            });
-        }
-        if let Some(main) = self.main() {
-            // A main place that can't be kept gives its rank to the next that can: a 0.3 client
-            // reads `url` before anything else.
-            match change(&main).or_else(|| additional.first().cloned()) {
-                Some(new) => {
-                    fields.insert("url".to_owned(), Value::String(new.url));
-                    if let Some(binding) = new.binding {
-                        let name = Value::String(binding.card_name().to_owned());
-                        fields.insert("preferredTransport".to_owned(), name);
-                    }
-                }
-                None => {
-                    fields.remove("url");
-                    fields.remove("preferredTransport");
-                }
-            }
-        }
-        Self(fields)
+    pub fn skills(&self) -> Vec<Skill<'_>> {
+        list(&self.0, "skills").filter_map(Skill::of).collect()
+    }
+
+    /// Whether it has a skill of this id.
+    #[must_use]
+    pub fn has_skill(&self, id: &str) -> bool {
+        list(&self.0, "skills").any(|entry| Skill::of(entry).is_some_and(|skill| skill.id == id))
+    }
+
+    /// The card's fields.
+    #[must_use]
+    pub const fn fields(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// The card's fields, to be put elsewhere.
+    #[must_use]
+    pub fn into_fields(self) -> Map<String, Value> {
+        self.0
     }
 
     /// The card as JSON.
@@ -134,6 +119,40 @@ impl Card {
             version: Some(Version::V0_3),
             url: url.to_owned(),
             tenant: None,
+        })
+    }
+}
+
+impl From<Map<String, Value>> for Card {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+}
+
+/// One thing that an agent says it is good at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Skill<'a> {
+    /// By which it is asked for.
+    pub id: &'a str,
+    /// Its name for people.
+    pub name: &'a str,
+    /// Words by which it is found.
+    pub tags: Vec<&'a str>,
+}
+
+impl<'a> Skill<'a> {
+    fn of(entry: &'a Map<String, Value>) -> Option<Self> {
+        let name = text(entry, "name");
+        let id = text(entry, "id").or(name)?;
+        let tags = entry.get("tags").and_then(Value::as_array);
+        Some(Self {
+            id,
+            name: name.unwrap_or(id),
+            tags: tags
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect(),
         })
     }
 }
@@ -177,86 +196,5 @@ fn list<'a>(
     entries.into_iter().flatten().filter_map(Value::as_object)
 }
 
-fn keep(entries: &mut Vec<Value>, mut change: impl FnMut(&mut Map<String, Value>) -> Option<()>) {
-    entries.retain_mut(|entry| entry.as_object_mut().and_then(&mut change).is_some());
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOTH: &str = r#"{
-        "name": "x", "provider": {"organization": "o", "x-unknown": [1, 2]},
-        "supportedInterfaces": [
-            {"url": "http://10.0.0.1/a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
-            {"url": "10.0.0.1:50", "protocolBinding": "GRPC", "protocolVersion": "1.0.1", "tenant": "t"},
-            {"url": "slim://x", "protocolBinding": "https://example.com/slim", "protocolVersion": "9"}],
-        "url": "http://10.0.0.1/old", "preferredTransport": "HTTP+JSON", "protocolVersion": "0.3.0",
-        "additionalInterfaces": [{"url": "http://10.0.0.1/rpc", "transport": "JSONRPC"}],
-        "signatures": [{"protected": "e30", "signature": "x"}]}"#;
-
-    #[test]
-    fn places_of_both_versions_are_found_in_order() {
-        let place = |binding, version, url: &str, tenant: Option<&str>| Interface {
-            binding,
-            version,
-            url: url.to_owned(),
-            tenant: tenant.map(str::to_owned),
-        };
-        let (v1, v03) = (Some(Version::V1_0), Some(Version::V0_3));
-        assert_eq!(
-            Card::parse(BOTH.as_bytes()).unwrap().interfaces(),
-            [
-                place(Some(Binding::JsonRpc), v1, "http://10.0.0.1/a", None),
-                place(Some(Binding::Grpc), v1, "10.0.0.1:50", Some("t")),
-                place(None, None, "slim://x", None),
-                place(Some(Binding::Rest), v03, "http://10.0.0.1/old", None),
-                place(Some(Binding::JsonRpc), v03, "http://10.0.0.1/rpc", None),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_rewritten_card_shows_no_old_address_keeps_what_it_does_not_know_and_is_unsigned() {
-        let card = Card::parse(BOTH.as_bytes()).unwrap();
-        let new = card.rewrite(|old| {
-            old.binding?;
-            Some(Interface {
-                url: "http://public/x".to_owned(),
-                ..old.clone()
-            })
-        });
-        let text = String::from_utf8(new.to_bytes().to_vec()).unwrap();
-        assert!(
-            !text.contains("10.0.0.1") && !text.contains("slim"),
-            "{text}"
-        );
-        assert!(!text.contains("signatures"), "{text}");
-        assert!(text.contains(r#""x-unknown":[1,2]"#), "{text}");
-        assert_eq!(new.interfaces().len(), 4);
-    }
-
-    #[test]
-    fn a_main_place_that_is_left_out_gives_its_rank_to_the_next() {
-        let card = Card::parse(BOTH.as_bytes()).unwrap();
-        let new = card.rewrite(|old| (old.binding == Some(Binding::JsonRpc)).then(|| old.clone()));
-        let main = new
-            .interfaces()
-            .into_iter()
-            .find(|each| each.version == Some(Version::V0_3));
-        assert_eq!(
-            main.map(|each| each.url),
-            Some("http://10.0.0.1/rpc".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_card_with_fields_of_wrong_types_is_read_as_far_as_it_goes() {
-        let odd =
-            br#"{"name":7,"url":["x"],"supportedInterfaces":[3,{"url":5},{"url":"http://a"}]}"#;
-        let card = Card::parse(odd).unwrap();
-        assert_eq!((card.name(), card.interfaces().len()), (None, 1));
-        assert!(Card::parse(b"[]").is_err());
-        assert!(Card::parse(b"{").is_err());
-    }
-}
+mod tests;

@@ -37,6 +37,10 @@ pub struct Settings {
     /// The base that cards carry, `https://mesh.example.com`. Unset: the scheme and host by which
     /// each request came.
     pub public_url: Option<url::Url>,
+    /// Whose `X-Forwarded-Proto`, `-Host`, `-Port` and `-Prefix`, or `Forwarded`, are believed where
+    /// `public_url` is unset: a list of networks, `["10.0.0.0/8"]`. Unset: peers on this machine and
+    /// in private networks. Empty: nobody's.
+    pub proxies: pages::Proxies,
     /// Bounds of a request's body.
     pub body: intake::Settings,
     /// Which web pages may call.

@@ -6,6 +6,7 @@
 //! - Last good view for ever: a source that breaks takes nothing away.
 
 pub mod explain;
+pub mod offer;
 pub mod scout;
 
 use std::{

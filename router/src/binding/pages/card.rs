@@ -1,0 +1,151 @@
+//! An agent's card with the router in place of the agent, in every binding that the router carries.
+//!
+//! # Invariants
+//! - A rewritten card never shows an upstream's address: each place carries the router's public base.
+//! - What is offered is what is carried: all dialects, but for 0.3 over gRPC where nothing in the call
+//!   could tell which agent is meant.
+
+use bytes::Bytes;
+use http::{Method, Response};
+use mesh_core::error::CallError;
+use mesh_proto::{
+    AgentName, Binding, Fault, Problem, Version,
+    card::{Card, Interface, Wording},
+};
+
+use super::{
+    Base, Caller, Door, Front,
+    fresh::Document,
+};
+use crate::{
+    binding::rest,
+    call::Body,
+    catalogue::{Agent, offer},
+};
+
+/// Whether a path below an agent is its card: `well-known` of 1.0 and 0.3, and that of 0.2.
+pub(in crate::binding) fn card_path(below: &str) -> Option<CardPath> {
+    matches!(
+        below,
+        "/.well-known/agent-card.json" | "/.well-known/agent.json"
+    )
+    .then_some(CardPath)
+}
+
+/// A path that is a card's.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::binding) struct CardPath;
+
+/// How callers who came by one way name an agent.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// The URL of JSON-RPC and HTTP+JSON.
+    http: String,
+    /// `host:port` of gRPC.
+    grpc: String,
+    /// The tenant's first segment by which a gRPC call names the agent; `None` where the port does.
+    named: Option<String>,
+    /// Whether a gRPC call that names nobody reaches this agent.
+    is_default: bool,
+}
+
+impl Front {
+    /// An agent's card as its callers are to read it.
+    pub(in crate::binding) fn card(
+        &self,
+        agent: &AgentName,
+        _path: CardPath,
+        caller: &Caller,
+    ) -> Response<Body> {
+        if !matches!(caller.method, Method::GET | Method::HEAD) {
+            let message = format!("a card is read by GET, not {}", caller.method);
+            return rest::failure(&Problem::new(Fault::MethodNotFound, message));
+        }
+        let snapshot = self.catalogue.snapshot();
+        let Some(agent) = snapshot.agent(agent.as_str()) else {
+            return rest::failure(&CallError::no_such_agent(agent.as_str()).answer());
+        };
+        let Some(card) = agent.card() else {
+            let message = format!("the card of agent {} can't be read at present", agent.name);
+            return rest::failure(&Problem::new(Fault::Unavailable, message));
+        };
+        let way = self.way(agent, caller);
+        let told = way.told(agent, &card, Wording::Both).to_bytes();
+        self.card_page(told).answer(caller)
+    }
+
+    fn card_page(&self, bytes: Bytes) -> Document {
+        Document::of("application/json", bytes, self.varies_by())
+    }
+
+    /// How this caller names the agent.
+    pub(super) fn way(&self, agent: &Agent, caller: &Caller) -> Way {
+        let base = self.base(caller);
+        match &caller.door {
+            Door::Agent(_) => Way::alone(base),
+            Door::Main => {
+                let snapshot = self.catalogue.snapshot();
+                let is_default = snapshot.default_agent() == Some(&agent.name);
+                Way::among(&base, agent.name.as_str(), is_default)
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Of an agent with a port of its own.
+    fn alone(base: Base) -> Self {
+        Self {
+            http: base.http,
+            grpc: base.grpc,
+            named: None,
+            is_default: true,
+        }
+    }
+
+    /// Of one among others.
+    fn among(base: &Base, name: &str, is_default: bool) -> Self {
+        Self {
+            http: format!("{}/{name}", base.http),
+            grpc: base.grpc.clone(),
+            named: Some(name.to_owned()),
+            is_default,
+        }
+    }
+
+    /// A card that tells of this way only.
+    pub(super) fn told(&self, agent: &Agent, card: &Card, wording: Wording) -> Card {
+        let offers = offer::offers(card).into_iter();
+        let places: Vec<Interface> = offers.filter_map(|offer| self.place(offer)).collect();
+        card.listening_at(&places, wording)
+            .or_named(agent.name.as_str())
+    }
+
+    fn place(&self, offer: offer::Offer) -> Option<Interface> {
+        let dialect = offer.dialect;
+        let (url, tenant) = match (dialect.binding, dialect.version) {
+            (Binding::JsonRpc | Binding::Rest, _) => (&self.http, offer.tenant),
+            // 0.3 has no tenant by which a call on the port of all agents could name this one.
+            (Binding::Grpc, Version::V0_3) if !self.is_default => return None,
+            (Binding::Grpc, Version::V0_3) => (&self.grpc, None),
+            (Binding::Grpc, Version::V1_0) => (&self.grpc, self.grpc_tenant(offer.tenant)),
+        };
+        Some(Interface {
+            binding: Some(dialect.binding),
+            version: Some(dialect.version),
+            url: url.clone(),
+            tenant,
+        })
+    }
+
+    /// What a gRPC client sends as tenant so that the router finds the agent: its name, and behind it
+    /// the agent's own tenant. An agent whose own tenant is its name (another mesh) needs it said once
+    /// only.
+    fn grpc_tenant(&self, own: Option<String>) -> Option<String> {
+        match (&self.named, own) {
+            (None, own) => own,
+            (Some(name), Some(own)) if own != *name => Some(format!("{name}/{own}")),
+            (Some(name), _) => Some(name.clone()),
+        }
+    }
+}
