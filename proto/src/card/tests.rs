@@ -60,7 +60,10 @@ fn a_rewritten_card_shows_no_old_address_keeps_what_it_does_not_know_and_is_unsi
     ];
     let told = told(&card(BOTH), &places);
     let text = told.to_string();
-    assert!(!text.contains("10.0.0.1") && !text.contains("slim"), "{text}");
+    assert!(
+        !text.contains("10.0.0.1") && !text.contains("slim"),
+        "{text}"
+    );
     assert!(told.get("signatures").is_none(), "{text}");
     assert_eq!(told["provider"]["x-unknown"], json!([1, 2]));
     // 1.0 first, whatever the order in which they were given; the agent's own entry is kept as it is.
@@ -73,8 +76,16 @@ fn a_rewritten_card_shows_no_old_address_keeps_what_it_does_not_know_and_is_unsi
         ])
     );
     assert_eq!(
-        (&told["url"], &told["preferredTransport"], &told["protocolVersion"]),
-        (&json!("http://public/x"), &json!("JSONRPC"), &json!("0.3.0"))
+        (
+            &told["url"],
+            &told["preferredTransport"],
+            &told["protocolVersion"]
+        ),
+        (
+            &json!("http://public/x"),
+            &json!("JSONRPC"),
+            &json!("0.3.0")
+        )
     );
     assert_eq!(
         told["additionalInterfaces"],

@@ -86,11 +86,7 @@ impl Card {
         );
         // The agent's own word, which may have a patch number, stays.
         if text(&entry, "protocolVersion").is_none() {
-            set(
-                &mut entry,
-                "protocolVersion",
-                Some(place.version?.as_str()),
-            );
+            set(&mut entry, "protocolVersion", Some(place.version?.as_str()));
         }
         set(&mut entry, "tenant", place.tenant.as_deref());
         Some(Value::Object(entry))

@@ -46,7 +46,11 @@ pub(super) fn complete(fields: &mut Fields) {
     if let Some(Value::Object(capabilities)) = fields.get_mut("capabilities") {
         complete_capabilities(capabilities);
     }
-    keep_if(fields, "supportsAuthenticatedExtendedCard", Value::is_boolean);
+    keep_if(
+        fields,
+        "supportsAuthenticatedExtendedCard",
+        Value::is_boolean,
+    );
     keep_if(fields, "securitySchemes", Value::is_object);
     if let Some(Value::Object(schemes)) = fields.get_mut("securitySchemes") {
         schemes.retain(|_, scheme| scheme.is_object());

@@ -12,8 +12,8 @@ mod listing;
 use http::{Method, Response, StatusCode};
 use mesh_proto::{AgentName, Fault, Operation, Problem, json};
 
-pub use self::base::Proxies;
 use self::base::Base;
+pub use self::base::Proxies;
 pub(super) use self::card::card_path;
 use super::{Caller, Door, Front, rest};
 use crate::call::{Body, Keys};

@@ -90,7 +90,10 @@ mod tests {
                 "GRPC 0.3",
             ]
         );
-        let tenants: Vec<_> = offered(card).into_iter().map(|(_, tenant)| tenant).collect();
+        let tenants: Vec<_> = offered(card)
+            .into_iter()
+            .map(|(_, tenant)| tenant)
+            .collect();
         let own = || Some("own".to_owned());
         assert_eq!(tenants, [own(), own(), own(), None, None, None]);
     }

@@ -69,6 +69,10 @@ impl Client {
         whole(self.h1(Request::get(path), headers, Bytes::new()).await).await
     }
 
+    pub(crate) async fn head(&self, path: &str) -> Answered {
+        whole(self.h1(Request::head(path), &[], Bytes::new()).await).await
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Answered {
         let body = Bytes::copy_from_slice(body);
         whole(self.h1(json_post(path), headers, body).await).await

@@ -10,6 +10,7 @@
 )]
 
 mod agent;
+mod cards;
 mod client;
 mod envelope;
 
@@ -201,6 +202,7 @@ async fn a_card_shows_the_router_and_nothing_of_the_agent() {
     let (_router, client) = router(&[format!("a={}", agent.url())]).await;
     card_is_read(&client, "a").await;
     let answer = client.get("/a/.well-known/agent-card.json").await;
+    assert!(!answer.text().contains(agent.url()), "{}", answer.text());
     let card = answer.json();
     let at = client.address();
     assert_eq!(

@@ -63,10 +63,11 @@ impl Base {
 
     /// That by which a request came.
     pub(super) fn asked(headers: &HeaderMap, uri: &Uri, peer: IpAddr, proxies: &Proxies) -> Self {
-        let told = proxies
-            .may_speak(peer)
-            .then(|| Told::by_proxy(headers))
-            .unwrap_or_default();
+        let told = if proxies.may_speak(peer) {
+            Told::by_proxy(headers)
+        } else {
+            Told::default()
+        };
         let scheme = match told.proto.as_deref() {
             Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
             Some(_) | None => "http",
@@ -225,7 +226,10 @@ mod tests {
     fn the_standard_header_is_read_where_the_older_ones_are_not_there() {
         let told = [
             ("host", "inner"),
-            ("forwarded", "for=1.2.3.4;proto=https;host=\"mesh:444\", for=x"),
+            (
+                "forwarded",
+                "for=1.2.3.4;proto=https;host=\"mesh:444\", for=x",
+            ),
         ];
         assert_eq!(base(NEAR, &told), is("https://mesh:444", "mesh:444"));
     }

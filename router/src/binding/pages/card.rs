@@ -13,10 +13,7 @@ use mesh_proto::{
     card::{Card, Interface, Wording},
 };
 
-use super::{
-    Base, Caller, Door, Front,
-    fresh::Document,
-};
+use super::{Base, Caller, Door, Front, fresh::Document};
 use crate::{
     binding::rest,
     call::Body,

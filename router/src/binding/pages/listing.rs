@@ -46,7 +46,8 @@ impl Front {
         let next = last.map(|last| query.after_this(&base, &last.name));
         let page = Catalogue { agents, next };
         // Who is reachable changes by the second: nothing here is worth keeping.
-        let mut response = Document::of("application/json", json::to_bytes(&page), None).answer(caller);
+        let mut response =
+            Document::of("application/json", json::to_bytes(&page), None).answer(caller);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
