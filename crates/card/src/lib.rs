@@ -10,9 +10,19 @@
 //!   compared with what the caller allows.
 //! - No input panics; each list that a card brings along has a bound where it is walked.
 
+pub mod lint;
+pub mod verify;
+pub mod sign;
+pub mod keys;
 pub mod canonical;
 pub mod freshness;
 pub mod entity;
 
 pub use canonical::Form;
 pub use freshness::{Bounds, Cache, Freshness, Storage, Validators};
+pub use keys::{Algorithm, Keys};
+pub use sign::Signer;
+pub use verify::{Refused, Verified, verify};
+
+#[cfg(test)]
+mod specimen;
