@@ -40,7 +40,7 @@ fn ids_in_json(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ids_in_json");
     for (name, size, content) in INPUTS {
         let request = send_request(size, content);
-        let body = jsonrpc::request(&RawId::number(1), SEND, &request);
+        let body = jsonrpc::request(&RawId::number(1), SEND, &request).expect("good params");
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(BenchmarkId::new("scan", name), |bencher| {
             bencher.iter(|| scan::json_rpc(black_box(&body)).expect("a good request"));
@@ -103,7 +103,7 @@ fn ids_replaced(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ids_replaced");
     for (name, size, content) in INPUTS {
         let request = send_request(size, content);
-        let text = jsonrpc::request(&RawId::number(1), SEND, &request);
+        let text = jsonrpc::request(&RawId::number(1), SEND, &request).expect("good params");
         let wire = Bytes::from(request.encode_to_vec());
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::new("json_segments", name), |bencher| {

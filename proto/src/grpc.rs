@@ -13,7 +13,7 @@ mod status;
 use crate::operation::Operation;
 
 pub use frame::{Frame, Reader, frame};
-pub use status::{problem, problem_of, trailers};
+pub use status::{has_status, problem, problem_of, success, trailers};
 
 /// The service, as reflection and health name it.
 pub const SERVICE: &str = "lf.a2a.v1.A2AService";

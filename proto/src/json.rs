@@ -47,6 +47,17 @@ pub fn try_to_bytes<T: Serialize>(value: &T) -> Result<Bytes, Problem> {
     }
 }
 
+/// Writes a message of a request, or says why it cannot be written.
+///
+/// # Errors
+/// [`Fault::InvalidParams`] when a value has no form in JSON.
+pub(crate) fn ask_to_bytes<T: Serialize>(value: &T) -> Result<Bytes, Problem> {
+    try_to_bytes(value).map_err(|problem| Problem {
+        fault: Fault::InvalidParams,
+        ..problem
+    })
+}
+
 /// Checks that every REQUIRED field of a request is set, here and in the messages within.
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
@@ -107,14 +108,18 @@ impl fmt::Display for RawId {
 }
 
 /// Writes a request of 1.0.
-#[must_use]
-pub fn request<T: Serialize>(id: &RawId, operation: Operation, params: &T) -> Bytes {
+///
+/// # Errors
+/// [`Fault::InvalidParams`] when a value has no form in JSON.
+pub fn request<T: Serialize>(
+    id: &RawId,
+    operation: Operation,
+    params: &T,
+) -> Result<Bytes, Problem> {
     let method = operation.method(Version::V1_0).unwrap_or_default();
-    envelope(
-        id,
-        &[",\"method\":\"", method, "\",\"params\":"],
-        &json::to_bytes(params),
-    )
+    let params = json::ask_to_bytes(params)?;
+    let head = [",\"method\":\"", method, "\",\"params\":"];
+    Ok(envelope(id, &head, &params))
 }
 
 /// Writes an answer. What has no form in JSON becomes an error that says so.
@@ -126,7 +131,23 @@ pub fn result<T: Serialize>(id: &RawId, result: &T) -> Bytes {
     }
 }
 
-/// Writes an error. It travels with HTTP status 200, like every answer of JSON-RPC.
+/// The HTTP status that an error travels with: 200, as the SDKs have it, but for what the infrastructure
+/// in between must see: who you are, how much, and come back later.
+#[must_use]
+pub fn status(fault: Fault) -> StatusCode {
+    let status = match fault {
+        Fault::Unauthenticated
+        | Fault::PermissionDenied
+        | Fault::TooLarge
+        | Fault::Exhausted
+        | Fault::Unavailable
+        | Fault::DeadlineExceeded => StatusCode::from_u16(fault.row().http),
+        _ => Ok(StatusCode::OK),
+    };
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Writes an error; [`status()`] says what it travels with.
 #[must_use]
 pub fn error(id: &RawId, problem: &Problem) -> Bytes {
     let row = problem.fault.row();
@@ -158,6 +179,11 @@ pub fn params<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 /// # Errors
 /// The peer's own problem, or [`Fault::InvalidAgentResponse`] for what is no answer.
 pub fn response<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    answer(body).flatten()
+}
+
+/// Reads an answer: outside is whether it is one, inside what it says.
+pub(crate) fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<Result<T, Problem>, Problem> {
     let no_answer = |error: serde_json::Error| {
         Problem::new(
             Fault::InvalidAgentResponse,
@@ -166,8 +192,10 @@ pub fn response<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     };
     let response: Response<'_> = serde_json::from_slice(body).map_err(no_answer)?;
     match (response.error, response.result) {
-        (Some(error), _) => Err(error.problem()),
-        (None, Some(result)) => serde_json::from_str(result.get()).map_err(no_answer),
+        (Some(error), _) => Ok(Err(error.problem())),
+        (None, Some(result)) => serde_json::from_str(result.get())
+            .map(Ok)
+            .map_err(no_answer),
         (None, None) => Err(Problem::new(
             Fault::InvalidAgentResponse,
             "the agent's answer has neither a result nor an error",

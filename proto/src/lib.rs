@@ -38,6 +38,7 @@ pub mod json;
 pub mod jsonrpc;
 pub mod mesh;
 pub mod operation;
+pub mod pivot;
 pub mod protojson;
 pub mod rest;
 pub mod rewrite;

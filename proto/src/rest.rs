@@ -51,6 +51,15 @@ pub fn problem(status: StatusCode, body: &[u8]) -> Problem {
     }
 }
 
+/// The problem that the data of an event reports, where it is one: it has the form of an error's body,
+/// and its status is in it, since the answer's own has long been sent.
+#[must_use]
+pub fn problem_within(data: &[u8]) -> Option<Problem> {
+    let Body { error } = serde_json::from_slice::<Body<ErrorIn>>(data).ok()?;
+    let guess = || u16::try_from(error.code).map_or(Fault::Internal, Fault::from_http);
+    Some(with_details(error.message, &error.details, guess))
+}
+
 #[derive(Deserialize, Serialize)]
 struct Body<E> {
     error: E,
@@ -66,6 +75,8 @@ struct ErrorOut<'a> {
 
 #[derive(Deserialize)]
 struct ErrorIn {
+    #[serde(default)]
+    code: i64,
     #[serde(default)]
     message: String,
     #[serde(default)]

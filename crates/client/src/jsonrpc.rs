@@ -24,7 +24,7 @@ pub(crate) fn request<Q: Ask>(
     ask: &Q,
 ) -> Result<Request<Full<Bytes>>, Error> {
     // One call per HTTP exchange: the id has nothing to tell apart.
-    let body = jsonrpc::request(&RawId::number(1), operation, ask);
+    let body = jsonrpc::request(&RawId::number(1), operation, ask).map_err(Error::Problem)?;
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(base)

@@ -20,7 +20,7 @@ pub(crate) fn request<Q: Ask>(
     operation: Operation,
     ask: &Q,
 ) -> Result<Request<Full<Bytes>>, Error> {
-    let call = rest::call(operation, ask);
+    let call = rest::call(operation, ask).map_err(Error::Problem)?;
     let has_body = call.body.is_some();
     let mut request = Request::builder()
         .method(call.method)

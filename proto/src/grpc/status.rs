@@ -70,6 +70,20 @@ pub fn trailers(problem: &Problem) -> HeaderMap {
     map
 }
 
+/// The trailers that tell of success.
+#[must_use]
+pub fn success() -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(1);
+    map.insert(STATUS, HeaderValue::from(0));
+    map
+}
+
+/// Whether these headers or trailers hold the status of a call.
+#[must_use]
+pub fn has_status(map: &HeaderMap) -> bool {
+    map.contains_key(STATUS)
+}
+
 /// The problem that trailers tell of; `None` for success, and where there is no status at all.
 #[must_use]
 pub fn problem(trailers: &HeaderMap) -> Option<Problem> {

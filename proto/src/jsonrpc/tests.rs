@@ -11,7 +11,7 @@ fn a_request_and_its_answer_keep_the_caller_s_id() {
         id: "t".to_owned(),
         ..Default::default()
     };
-    let body = request(&RawId::string("q\"1"), Operation::GetTask, &ask);
+    let body = request(&RawId::string("q\"1"), Operation::GetTask, &ask).unwrap();
     expect![[r#"b"{\"jsonrpc\":\"2.0\",\"id\":\"q\\\"1\",\"method\":\"GetTask\",\"params\":{\"id\":\"t\"}}""#]]
         .assert_eq(&format!("{body:?}"));
     assert_eq!(params::<a2a::GetTaskRequest>(&body), Ok(ask));

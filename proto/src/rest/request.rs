@@ -5,7 +5,7 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::{a2a, json, operation::Operation, protojson};
+use crate::{a2a, error::Problem, json, operation::Operation, protojson};
 
 /// All but the characters that no part of a URL needs to escape (RFC 3986, 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -115,8 +115,10 @@ pub trait Request: Serialize {
 }
 
 /// Makes the HTTP form of a request.
-#[must_use]
-pub fn call<T: Request>(operation: Operation, request: &T) -> Call {
+///
+/// # Errors
+/// [`crate::Fault::InvalidParams`] when a value has no form in JSON.
+pub fn call<T: Request>(operation: Operation, request: &T) -> Result<Call, Problem> {
     let (method, mut path) = path(operation, &request.ids());
     let mut separator = '?';
     for (key, value) in request.query() {
@@ -128,8 +130,12 @@ pub fn call<T: Request>(operation: Operation, request: &T) -> Call {
             separator = '&';
         }
     }
-    let body = (method == Method::POST).then(|| json::to_bytes(request));
-    Call { method, path, body }
+    let body = (method == Method::POST).then(|| json::ask_to_bytes(request));
+    Ok(Call {
+        method,
+        path,
+        body: body.transpose()?,
+    })
 }
 
 fn push(path: &mut String, segment: &str) {

@@ -269,7 +269,7 @@ fn an_error_without_details_is_guessed_from_its_status() {
 }
 
 fn back(operation: Operation, request: &impl Request) -> Route {
-    let call = call(operation, request);
+    let call = call(operation, request).unwrap();
     let (path, query) = match call.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (call.path.as_str(), None),
@@ -301,7 +301,7 @@ proptest! {
         let request = a2a::SubscribeToTaskRequest { tenant: tenant.clone(), id: id.clone() };
         prop_assert_eq!(back(Operation::SubscribeToTask, &request).subscribe(), request);
         let request = a2a::CancelTaskRequest { tenant: tenant.clone(), id: id.clone(), metadata: None };
-        let body = call(Operation::CancelTask, &request).body.unwrap();
+        let body = call(Operation::CancelTask, &request).unwrap().body.unwrap();
         prop_assert_eq!(back(Operation::CancelTask, &request).cancel_task(&body).unwrap(), request);
         let request = a2a::ListTaskPushNotificationConfigsRequest {
             tenant, task_id: id, page_size: size.unwrap_or_default(), page_token: token,

@@ -308,7 +308,7 @@ proptest! {
     fn a_json_request_is_scanned_as_it_is_decoded(tenant: String, message: String, context: String, task: String, text: String) {
         let mut request = send(&tenant, &message, &context, &task);
         request.message.as_mut().unwrap().extensions.push(text);
-        let body = crate::jsonrpc::request(&RawId::string("q"), Operation::SendMessage, &request);
+        let body = crate::jsonrpc::request(&RawId::string("q"), Operation::SendMessage, &request).unwrap();
         let envelope = json_rpc(&body).unwrap();
         prop_assert_eq!(&envelope.id, &RawId::string("q"));
         prop_assert_eq!(envelope.ids, ids(&tenant, &task, &context, &message));
