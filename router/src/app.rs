@@ -109,6 +109,7 @@ impl Router {
         let catalogue = Catalogue::new(
             Arc::clone(&settings.keys),
             settings.default_agent.clone(),
+            settings.cards,
             Egress::new(settings.egress),
             &mut registry,
             drain.clone(),

@@ -5,6 +5,7 @@
 //! - An endpoint that stays in the roster keeps its connections and its standing through every change.
 //! - Last good view for ever: a source that breaks takes nothing away.
 
+pub mod cards;
 pub mod explain;
 pub mod offer;
 pub mod scout;
@@ -40,9 +41,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::cards::Cards;
 use crate::{
     meter::{AgentMeter, Metrics},
-    upstream::{Endpoint, Line, Origins},
+    upstream::{Endpoint, Line, Origins, Written},
 };
 
 /// See the module.
@@ -51,7 +53,9 @@ pub struct Catalogue {
     current: ArcSwap<Snapshot>,
     keys: Arc<Keys>,
     origins: Origins,
+    cards: Cards,
     metrics: Metrics,
+    card_metrics: cards::Metrics,
     /// Rung when something was learned that a view is made of.
     stale: Notify,
     build: Mutex<Build>,
@@ -92,6 +96,7 @@ impl Catalogue {
     pub fn new(
         keys: Arc<Keys>,
         default: Option<AgentName>,
+        cards: Cards,
         egress: Egress,
         registry: &mut Registry,
         drain: Drain,
@@ -105,7 +110,9 @@ impl Catalogue {
             current: ArcSwap::from_pointee(empty),
             keys,
             origins: Origins::new(egress),
+            cards,
             metrics: Metrics::register(registry),
+            card_metrics: cards::Metrics::register(registry),
             stale: Notify::new(),
             build: Mutex::default(),
             default,
@@ -163,6 +170,18 @@ impl Catalogue {
     #[must_use]
     pub const fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// How cards are shown, and which are believed.
+    #[must_use]
+    pub const fn cards(&self) -> &Cards {
+        &self.cards
+    }
+
+    /// Whether callers may be told of an agent: where trust is required, not before its card verifies.
+    #[must_use]
+    pub fn is_shown(&self, agent: &Agent) -> bool {
+        !self.cards.requires(&agent.name) || agent.card().is_some()
     }
 
     /// Asks for a new view, since something it is made of has changed.
@@ -266,7 +285,11 @@ impl Catalogue {
     fn arrive(self: &Arc<Self>, agent: &AgentName, member: &MemberEntry) -> Option<Arc<Endpoint>> {
         let meter = self.metrics.endpoint(agent, member.id.as_str());
         let (id, url) = (member.id.clone(), member.url.clone());
-        let endpoint = Arc::new(Endpoint::new(id, url, meter, &self.origins)?);
+        let mut endpoint = Endpoint::new(id, url, meter, &self.origins)?;
+        if self.cards.requires(agent) {
+            endpoint = endpoint.demanding_card();
+        }
+        let endpoint = Arc::new(endpoint);
         scout::watch(self, agent, &endpoint);
         Some(endpoint)
     }
@@ -342,6 +365,14 @@ impl Agent {
         self.endpoints
             .iter()
             .find_map(|endpoint| endpoint.facts().card.clone())
+    }
+
+    /// The same card as the agent wrote it.
+    #[must_use]
+    pub fn written(&self) -> Option<Arc<Written>> {
+        self.endpoints
+            .iter()
+            .find_map(|endpoint| endpoint.facts().written.clone())
     }
 
     /// The tenant that its card asks for in a binding.

@@ -21,7 +21,12 @@ use mesh_runtime::{
 use serde::Deserialize;
 use url::Url;
 
-use crate::{admission, binding, dispatch, upstream::envelope};
+use crate::{
+    admission, binding,
+    catalogue::cards::{self, Cards},
+    dispatch,
+    upstream::envelope,
+};
 
 /// Where a router listens when nobody says.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -52,6 +57,8 @@ pub struct File {
     pub drain_seconds: Option<u64>,
     /// How the router is met from outside: `public_url`, bounds of bodies, web pages.
     pub front: binding::Settings,
+    /// How cards are shown and which are believed.
+    pub cards: cards::Settings,
     /// Bounds of connections.
     pub net: net::Settings,
     /// Connections to agents.
@@ -120,6 +127,8 @@ pub struct Settings {
     pub grace: Duration,
     /// See [`File::front`].
     pub front: binding::Settings,
+    /// See [`File::cards`]; its keys are read.
+    pub cards: Cards,
     /// See [`File::net`].
     pub net: net::Settings,
     /// See [`File::egress`].
@@ -171,6 +180,9 @@ pub enum Error {
         #[source]
         source: token::Error,
     },
+    /// Cards can't be handled as told.
+    #[error("[cards] is not usable")]
+    Cards(#[from] cards::Error),
     /// Off loopback without keys.
     #[error(
         "{listen} is not on loopback: give --keys FILE, the same on every router of the mesh (the \
@@ -253,6 +265,7 @@ impl Flags {
             threads: self.threads.or(file.threads),
             grace: Duration::from_secs(file.drain_seconds.unwrap_or(30)),
             front,
+            cards: Cards::open(file.cards)?,
             net: file.net,
             egress: file.egress,
             dispatch: file.dispatch,

@@ -6,6 +6,7 @@
 pub mod envelope;
 pub mod line;
 pub mod origin;
+pub mod page;
 
 use std::{
     collections::HashMap,
@@ -16,9 +17,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::{Method, Request, header};
-use http_body_util::{BodyExt as _, Full, Limited};
 use mesh_proto::{
     card::Card,
     mesh::{Incarnation, WorkerId, WorkerReport, WorkerState},
@@ -28,13 +26,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use self::origin::{Origin, Unanswered, Wire};
+use self::{
+    origin::{Origin, Unanswered},
+    page::PAGE_BYTES,
+};
 use crate::meter::EndpointMeter;
 
 pub use line::Line;
-
-/// The most that is read of a card or a report.
-const PAGE_BYTES: usize = 1 << 20;
+pub use page::{Page, Written, report};
 
 /// One replica of one agent.
 #[derive(Debug)]
@@ -47,6 +46,7 @@ pub struct Endpoint {
     home: Arc<Origin>,
     facts: ArcSwap<Facts>,
     looked_at: AtomicBool,
+    demands_card: bool,
 }
 
 /// What is known of an endpoint besides its URL; replaced whole.
@@ -54,6 +54,8 @@ pub struct Endpoint {
 pub struct Facts {
     /// Its card, once one could be read.
     pub card: Option<Arc<Card>>,
+    /// The same as it was written.
+    pub written: Option<Arc<Written>>,
     /// Where it listens: by its card, else by that of a replica, else JSON-RPC at the configured URL.
     pub lines: Arc<[Line]>,
     /// The replica's card by which it is taken to listen, while its own can't be read.
@@ -128,6 +130,7 @@ impl Endpoint {
             home,
             facts: ArcSwap::from_pointee(facts),
             looked_at: AtomicBool::new(false),
+            demands_card: false,
         })
     }
 
@@ -195,24 +198,40 @@ impl Endpoint {
         &self.home
     }
 
-    /// Takes over a card. True if it differs from the one known.
-    pub fn learn_card(&self, card: &Card, origins: &Origins) -> bool {
+    /// The same endpoint with no line taken for granted: neither the bare one nor those of a replica's
+    /// card, but only what its own card gives.
+    #[must_use]
+    pub fn demanding_card(mut self) -> Self {
+        self.demands_card = true;
+        self.facts = ArcSwap::default();
+        self
+    }
+
+    /// Takes over a card. True if it says anything else than the one known; one that was only signed
+    /// anew does not.
+    pub fn learn_card(&self, card: &Card, mut written: Written, origins: &Origins) -> bool {
         let known = self.facts.load_full();
-        if known
-            .card
-            .as_deref()
-            .is_some_and(|old| old.to_bytes() == card.to_bytes())
-        {
-            return false;
+        let earlier = known.written.as_deref();
+        let is_new = earlier.is_none_or(|earlier| match (&earlier.tag, &written.tag) {
+            (Some(old), Some(new)) => old != new,
+            _ => earlier.bytes != written.bytes,
+        });
+        if let Some(earlier) = earlier.filter(|_| !is_new) {
+            if (&earlier.bytes, earlier.keep) == (&written.bytes, written.keep) {
+                return false;
+            }
+            written.modified = earlier.modified.min(written.modified);
         }
         let lines = Line::all(card, &self.base, &self.home, origins);
+        let (card, written) = (Arc::new(card.clone()), Arc::new(written));
         self.facts.rcu(|known| Facts {
-            card: Some(Arc::new(card.clone())),
+            card: Some(Arc::clone(&card)),
+            written: Some(Arc::clone(&written)),
             lines: Arc::clone(&lines),
             lent: None,
             ..(**known).clone()
         });
-        true
+        is_new
     }
 
     /// Takes a replica's card for its own as far as lines go, until its own can be read.
@@ -222,7 +241,7 @@ impl Endpoint {
             .lent
             .as_ref()
             .is_some_and(|lent| Arc::ptr_eq(lent, card));
-        if known.card.is_some() || has_it {
+        if known.card.is_some() || has_it || self.demands_card {
             return;
         }
         let lines = Line::all(card, &self.base, &self.home, origins);
@@ -260,45 +279,4 @@ impl Endpoint {
         });
         true
     }
-
-    /// Reads a page of this endpoint: `below` starts at the configured URL, `at_root` at its host.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn page(&self, page: Page<'_>) -> Result<Bytes, Error> {
-        let path = match page {
-            Page::Below(path) => format!("{}{path}", self.base.path().trim_end_matches('/')),
-            Page::AtRoot(path) => path.to_owned(),
-        };
-        let request = Request::builder()
-            .method(Method::GET)
-            .uri(path)
-            .header(header::HOST, self.home.target().authority())
-            .header(header::ACCEPT, "application/json")
-            .body(Full::default())?;
-        let response = self.home.send(Wire::H1, request).await?;
-        if response.status() != http::StatusCode::OK {
-            return Err(Error::Status(response.status().as_u16()));
-        }
-        let body = Limited::new(response.into_body(), PAGE_BYTES)
-            .collect()
-            .await;
-        body.map(http_body_util::Collected::to_bytes)
-            .map_err(|_| Error::Page)
-    }
-}
-
-/// Where a page lies.
-#[derive(Clone, Copy, Debug)]
-pub enum Page<'a> {
-    /// Below the configured URL.
-    Below(&'a str),
-    /// At the root of its host.
-    AtRoot(&'a str),
-}
-
-/// Reads what our worker says of itself; anything else is `None`.
-#[must_use]
-pub fn report(page: &[u8]) -> Option<WorkerReport> {
-    serde_json::from_slice(page).ok()
 }

@@ -25,6 +25,8 @@ pub(super) enum Page {
     Agents,
     /// The catalogue in the standard's form.
     ApiCatalog,
+    /// The keys that verify cards of this router's signing.
+    KeySet,
     /// Why a call would go where.
     Route,
 }
@@ -37,6 +39,7 @@ impl Page {
         match path.trim_end_matches('/') {
             "/agents" => Some(Self::Agents),
             "/.well-known/api-catalog" => Some(Self::ApiCatalog),
+            "/.well-known/jwks.json" => Some(Self::KeySet),
             "/-/route" => Some(Self::Route),
             _ => None,
         }
@@ -48,6 +51,7 @@ impl Front {
         match page {
             Page::Agents => self.agents(caller),
             Page::ApiCatalog => self.api_catalog(caller),
+            Page::KeySet => self.key_set(caller),
             Page::Route => self.route(caller),
         }
     }

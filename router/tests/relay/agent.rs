@@ -67,8 +67,12 @@ pub(crate) struct Agent {
     trigger: Mutex<Option<Trigger>>,
 }
 
+/// What an agent answers to whoever reads a page of its.
+type Pages = Box<dyn Fn(&Seen) -> Response<Bytes> + Send + Sync>;
+
 struct State {
     card: Option<String>,
+    pages: Option<Pages>,
     seen: Mutex<Vec<Seen>>,
     stream: Mutex<Option<mpsc::Sender<Bytes>>>,
     is_stream_gone: AtomicBool,
@@ -80,7 +84,14 @@ impl Agent {
     pub(crate) async fn answering(
         answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        Self::start(None, answer).await
+        Self::start(None, None, answer).await
+    }
+
+    /// An agent that answers to every GET of a page as told, and takes calls.
+    pub(crate) async fn with_pages(
+        pages: impl Fn(&Seen) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(None, Some(Box::new(pages)), |_| Answer::json("{}")).await
     }
 
     /// An agent with a card, in which `PORT` is its port.
@@ -88,17 +99,19 @@ impl Agent {
         card: &str,
         answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        Self::start(Some(card), answer).await
+        Self::start(Some(card), None, answer).await
     }
 
     async fn start(
         card: Option<&str>,
+        pages: Option<Pages>,
         answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr();
         let state = Arc::new(State {
             card: card.map(|card| card.replace("PORT", &address.port().to_string())),
+            pages,
             seen: Mutex::default(),
             stream: Mutex::default(),
             is_stream_gone: AtomicBool::new(false),
@@ -184,6 +197,9 @@ impl State {
             method: parts.method,
         };
         self.seen.lock().push(seen.clone());
+        if let Some(pages) = self.pages.as_ref().filter(|_| seen.method == Method::GET) {
+            return pages(&seen).map(|bytes| Full::new(bytes).boxed_unsync());
+        }
         if seen.method == Method::GET && !seen.path.contains("/tasks") {
             return match &self.card {
                 Some(card) if seen.path.ends_with("agent-card.json") => {

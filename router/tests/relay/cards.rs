@@ -1,5 +1,8 @@
 //! Cards and the catalogue, as a client gets them.
 
+mod fetched;
+mod trusted;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 

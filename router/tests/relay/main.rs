@@ -28,10 +28,14 @@ const ODD: &str = "{ \"params\" : {\"unknown\":[1.0e3, {}], \"message\":{\"parts
     \"\\u006dessageId\":\"m-1\" , \"role\":\"ROLE_USER\"}},\n\"id\":\"x 7\",\"method\":\"SendMessage\",\"jsonrpc\":\"2.0\"}";
 
 async fn router(agents: &[String]) -> (Router, Client) {
+    router_with(Flags::default(), agents).await
+}
+
+async fn router_with(flags: Flags, agents: &[String]) -> (Router, Client) {
     let flags = Flags {
         listen: Some("127.0.0.1:0".to_owned()),
         agents: agents.to_vec(),
-        ..Flags::default()
+        ..flags
     };
     let router = Router::start(flags.settle().unwrap()).await.unwrap();
     let client = Client::to(router.addresses().main);

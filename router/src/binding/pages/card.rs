@@ -5,7 +5,6 @@
 //! - What is offered is what is carried: all dialects, but for 0.3 over gRPC where nothing in the call
 //!   could tell which agent is meant.
 
-use bytes::Bytes;
 use http::{Method, Response};
 use mesh_core::error::CallError;
 use mesh_proto::{
@@ -17,8 +16,10 @@ use super::{Base, Caller, Door, Front, fresh::Document};
 use crate::{
     binding::rest,
     call::Body,
-    catalogue::{Agent, offer},
+    catalogue::{Agent, cards::Mode, offer},
 };
+
+const JSON: &str = "application/json";
 
 /// Whether a path below an agent is its card: `well-known` of 1.0 and 0.3, and that of 0.2.
 pub(in crate::binding) fn card_path(below: &str) -> Option<CardPath> {
@@ -62,17 +63,38 @@ impl Front {
         let Some(agent) = snapshot.agent(agent.as_str()) else {
             return rest::failure(&CallError::no_such_agent(agent.as_str()).answer());
         };
-        let Some(card) = agent.card() else {
+        let (Some(card), Some(written)) = (agent.card(), agent.written()) else {
             let message = format!("the card of agent {} can't be read at present", agent.name);
             return rest::failure(&Problem::new(Fault::Unavailable, message));
         };
-        let way = self.way(agent, caller);
-        let told = way.told(agent, &card, Wording::Both).to_bytes();
-        self.card_page(told).answer(caller)
+        let cards = self.catalogue.cards();
+        let document = match cards.mode(&agent.name) {
+            Mode::Preserve => Document {
+                tag: written.tag.clone(),
+                ..Document::of(JSON, written.bytes.clone(), None)
+            },
+            Mode::Strip | Mode::ReSign => {
+                let told = self.way(agent, caller).told(agent, &card, Wording::Both);
+                Document::of(JSON, cards.sealed(&agent.name, &told), self.varies_by())
+            }
+        };
+        let document = Document {
+            modified: Some(written.modified.max(cards.since())),
+            keep: written.keep,
+            ..document
+        };
+        document.answer(caller)
     }
 
-    fn card_page(&self, bytes: Bytes) -> Document {
-        Document::of("application/json", bytes, self.varies_by())
+    /// The public part of the key by which this router signs cards.
+    pub(super) fn key_set(&self, caller: &Caller) -> Response<Body> {
+        match self.catalogue.cards().key_set() {
+            Some(keys) => Document::of("application/jwk-set+json", keys, None).answer(caller),
+            None => rest::failure(&Problem::new(
+                Fault::MethodNotFound,
+                "this router signs no cards",
+            )),
+        }
     }
 
     /// How this caller names the agent.

@@ -15,8 +15,8 @@ use mesh_card::entity;
 use super::Caller;
 use crate::call::{Body, empty, whole};
 
-/// For how long a page may be used unasked: an agent that changes is seen within a minute.
-const CACHE_CONTROL: &str = "public, max-age=60";
+/// The longest that a page may be used unasked: an agent that changes is seen within a minute.
+const KEEP: Duration = Duration::from_secs(60);
 
 /// A page with what caches want to know of it.
 pub(super) struct Document {
@@ -25,6 +25,8 @@ pub(super) struct Document {
     pub(super) tag: Option<HeaderValue>,
     /// When it changed last, in seconds since 1970.
     pub(super) modified: Option<u64>,
+    /// For how long it may be kept, up to [`KEEP`]; `None` for not at all.
+    pub(super) keep: Option<Duration>,
     /// The request headers that it was made of.
     pub(super) varies_by: Option<&'static str>,
 }
@@ -37,6 +39,7 @@ impl Document {
             tag: entity::tag(&bytes),
             bytes,
             modified: None,
+            keep: Some(KEEP),
             varies_by,
         }
     }
@@ -54,10 +57,11 @@ impl Document {
             headers.insert(header::CONTENT_LENGTH, length);
         }
         let headers = response.headers_mut();
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static(CACHE_CONTROL),
-        );
+        let keep = match self.keep.map(|keep| keep.min(KEEP).as_secs()) {
+            Some(seconds) => HeaderValue::try_from(format!("public, max-age={seconds}")).ok(),
+            None => Some(HeaderValue::from_static("no-store")),
+        };
+        headers.extend(keep.map(|keep| (header::CACHE_CONTROL, keep)));
         if let Some(names) = self.varies_by {
             headers.append(header::VARY, HeaderValue::from_static(names));
         }

@@ -35,7 +35,10 @@ impl Front {
         };
         let snapshot = self.catalogue.snapshot();
         let base = self.base(caller);
-        let mut found = snapshot.agents().filter(|agent| query.takes(agent));
+        let shown = snapshot
+            .agents()
+            .filter(|agent| self.catalogue.is_shown(agent));
+        let mut found = shown.filter(|agent| query.takes(agent));
         let agents: Vec<Listed> = found
             .by_ref()
             .take(query.limit)
@@ -58,7 +61,10 @@ impl Front {
         let snapshot = self.catalogue.snapshot();
         let base = self.base(caller);
         let own = format!("{}/.well-known/api-catalog", base.http);
-        let all: Vec<String> = snapshot.agents().map(|agent| url(agent, &base)).collect();
+        let shown = snapshot
+            .agents()
+            .filter(|agent| self.catalogue.is_shown(agent));
+        let all: Vec<String> = shown.map(|agent| url(agent, &base)).collect();
         let listed = Links {
             anchor: own.clone(),
             item: all.iter().cloned().map(Link::to).collect(),
