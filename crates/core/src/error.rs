@@ -66,6 +66,12 @@ pub enum CallError {
         /// The caller's binding.
         binding: Binding,
     },
+    /// A member that has a part of a list did not give it.
+    #[error("a member of agent {agent} did not give its part of a list")]
+    ShortList {
+        /// The agent.
+        agent: AgentName,
+    },
     /// The router runs as many calls as it takes on.
     #[error("the router runs as many calls as it takes on")]
     Exhausted,
@@ -139,6 +145,7 @@ impl CallError {
             | Self::Connect
             | Self::UpstreamReset
             | Self::BadAnswer
+            | Self::ShortList { .. }
             | Self::Deadline => Side::Upstream,
         }
     }
@@ -154,6 +161,7 @@ impl CallError {
             | Self::AllEjected { .. }
             | Self::ForeignTask { .. }
             | Self::BadAnswer
+            | Self::ShortList { .. }
             | Self::TooLarge { .. }
             | Self::BadRequest(_)
             | Self::BindingNotOffered { .. }
@@ -178,6 +186,7 @@ impl CallError {
             Self::TooLarge { .. } => "too_large",
             Self::BadRequest(_) => "bad_request",
             Self::BindingNotOffered { .. } => "binding_not_offered",
+            Self::ShortList { .. } => "short_list",
             Self::Exhausted => "exhausted",
             Self::HopLimit => "hop_limit",
             Self::Deadline => "deadline",
@@ -227,6 +236,13 @@ impl CallError {
                 Fault::UnsupportedOperation,
                 format!(
                     "the agent does not speak {binding}; its card lists the bindings that it does"
+                ),
+            ),
+            Self::ShortList { agent } => Problem::new(
+                Fault::Unavailable,
+                format!(
+                    "not every worker of agent {agent} gave its tasks, and a list without them would \
+                     be short; try again shortly"
                 ),
             ),
             Self::Exhausted => Problem::new(

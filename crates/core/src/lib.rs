@@ -15,6 +15,8 @@ pub mod placement;
 
 pub mod view;
 
+pub mod seal;
+
 pub mod token;
 
 pub mod slots;

@@ -211,6 +211,18 @@ impl Keys {
         text
     }
 
+    /// The id and the secret of the key that encloses what [`crate::seal`] seals now.
+    pub(crate) fn enclosing(&self) -> (u8, &[u8; 32]) {
+        let key = &self.tokens[self.newest];
+        (key.id, &key.enclosing)
+    }
+
+    /// The secret of the key by which a text of [`crate::seal`] was sealed.
+    pub(crate) fn enclosing_by(&self, id: u8) -> Option<&[u8; 32]> {
+        let key = self.tokens.iter().find(|key| key.id == id)?;
+        Some(&key.enclosing)
+    }
+
     /// Opens an id that carries a route of this agent and tenant. Any other id is `None`.
     #[must_use]
     pub fn open<'a>(&self, id: &'a str, agent: &str, tenant: Option<&str>) -> Option<Opened<'a>> {
@@ -247,6 +259,7 @@ struct TokenKey {
     id: u8,
     cipher: Aes128,
     check: Box<[u8; SECRET_BYTES]>,
+    enclosing: Box<[u8; 32]>,
 }
 
 impl TokenKey {
@@ -256,6 +269,7 @@ impl TokenKey {
             id,
             cipher: Aes128::new(&own.into()),
             check: Box::new(expand(secret, "check")),
+            enclosing: Box::new(expand(secret, "enclosing")),
         }
     }
 
