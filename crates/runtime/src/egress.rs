@@ -7,6 +7,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     path::PathBuf,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -26,6 +27,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Url;
 
 use crate::settings;
+
+pub mod guard;
 
 /// How connections are opened.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
@@ -214,14 +217,49 @@ impl Egress {
             })
     }
 
+    /// Connects to one of these addresses, tried in order, in the name of the target: its name is what
+    /// TLS asks for, and it is not looked up.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_at(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        alpn: Alpn,
+    ) -> Result<Stream, Error> {
+        let within = self.settings.connect_timeout;
+        let opened = async {
+            let socket = TcpStream::connect(addresses).await;
+            self.over(socket, target, alpn).await
+        };
+        tokio::time::timeout(within, opened)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::Timeout {
+                    target: target.clone(),
+                    within,
+                })
+            })
+    }
+
     async fn open(&self, target: &Target, alpn: Alpn) -> Result<Stream, Error> {
+        let socket = TcpStream::connect((&*target.host, target.port)).await;
+        self.over(socket, target, alpn).await
+    }
+
+    /// Makes a stream of a socket, with TLS where the target wants it.
+    async fn over(
+        &self,
+        socket: io::Result<TcpStream>,
+        target: &Target,
+        alpn: Alpn,
+    ) -> Result<Stream, Error> {
         let refused = |source| Error::Connect {
             target: target.clone(),
             source: Arc::new(source),
         };
-        let socket = TcpStream::connect((&*target.host, target.port))
-            .await
-            .map_err(refused)?;
+        let socket = socket.map_err(refused)?;
         socket.set_nodelay(true).map_err(refused)?;
         if target.scheme == Scheme::Http {
             return Ok(Stream::Plain(socket));
