@@ -40,6 +40,12 @@ pub trait IdMap {
 
     /// The new text of a conversation's id; `None` leaves it.
     fn context<'a>(&mut self, id: &'a str) -> Option<Cow<'a, str>>;
+
+    /// The new address of a webhook; `None` leaves it, as it does by default.
+    fn webhook<'a>(&mut self, url: &'a str) -> Option<Cow<'a, str>> {
+        let _: &str = url;
+        None
+    }
 }
 
 /// What a body is.

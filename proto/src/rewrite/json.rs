@@ -59,7 +59,9 @@ impl<'m, M: IdMap> Walk<'m, M> {
     fn step(&mut self, cursor: &mut Cursor<'_>, step: Step) -> Result<(), Malformed> {
         let next = cursor.peek();
         match (step, next) {
-            (Step::Task | Step::Context | Step::Name, Some(b'"')) => self.id(cursor, step),
+            (Step::Task | Step::Context | Step::Webhook | Step::Name, Some(b'"')) => {
+                self.id(cursor, step)
+            }
             (Step::Tasks, Some(b'[')) => cursor.elements(|cursor| self.step(cursor, Step::Task)),
             (Step::Into(node), Some(b'{')) => self.members(cursor, node),
             (Step::Each(node), Some(b'[')) => {
@@ -82,6 +84,7 @@ impl<'m, M: IdMap> Walk<'m, M> {
         let id = text.decode();
         let new = match step {
             Step::Context => self.map.context(&id),
+            Step::Webhook => self.map.webhook(&id),
             Step::Name => super::name(self.map, &id),
             _ => self.map.task(&id),
         };

@@ -21,6 +21,8 @@ pub(super) enum Step {
     Context,
     /// A list of tasks' ids.
     Tasks,
+    /// The address of a webhook.
+    Webhook,
     /// A resource name of 0.3 over HTTP+JSON: `tasks/{id}` and perhaps more.
     Name,
     /// A message with ids in it.
@@ -41,6 +43,8 @@ pub(super) enum Node {
     ConfigRequest,
     ConfigListRequest,
     Config,
+    /// What 0.3 keeps apart from the task's id: where notifications go.
+    Push,
     /// A push configuration or a request for one, by resource name.
     NamedConfig,
     NamedConfigList,
@@ -151,6 +155,14 @@ impl Node {
                 "contextId" | "context_id",
             ) => Step::Context,
             (Self::Message | Self::Bare, "referenceTaskIds" | "reference_task_ids") => Step::Tasks,
+            (Self::Config | Self::Push, "url") => Step::Webhook,
+            (
+                Self::Config | Self::NamedConfig | Self::SendConfiguration,
+                "pushNotificationConfig" | "push_notification_config",
+            )
+            | (Self::SendConfiguration, "pushNotification" | "push_notification") => {
+                Step::Into(Self::Push)
+            }
             (Self::NamedConfig, "name" | "parent") => Step::Name,
             (Self::NamedConfig, "config") => Step::Into(Self::NamedConfig),
             (Self::NamedConfigList, "configs") => Step::Each(Self::NamedConfig),
@@ -191,6 +203,7 @@ impl Node {
                 2,
             ) => Step::Context,
             (Self::Message, 8) => Step::Tasks,
+            (Self::Config, 4) => Step::Webhook,
             (Self::SendRequest | Self::Payload | Self::Status, 2) => Step::Into(Self::Message),
             (Self::SendRequest, 3) => Step::Into(Self::SendConfiguration),
             (Self::SendConfiguration, 2) => Step::Into(Self::Config),

@@ -2,6 +2,7 @@
 //! that would have been made with the new ids, byte for byte.
 
 mod made;
+mod webhook;
 mod wire;
 
 use std::borrow::Cow;
