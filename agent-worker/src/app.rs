@@ -120,8 +120,10 @@ impl Worker {
         let (admin, admin_drain) = drain::channel();
         let metrics = Metrics::register(&mut registry);
         let records = Records::new(store, settings.retention);
+        let named = records.store_name().await?;
         let ledger = Ledger::new(records, settings.limits, metrics, drain.clone());
-        let desk = Arc::new(Desk::new(agents, settings.default_agent, ledger.clone()));
+        let desk = Desk::new(agents, settings.default_agent, ledger.clone());
+        let desk = Arc::new(desk.in_store(named));
         let boot = uuid::Uuid::new_v4();
         let server = Server::new(desk, settings.serve, boot).await;
 

@@ -34,6 +34,7 @@ pub struct Desk {
     agents: BTreeMap<AgentName, Agent>,
     default: Option<AgentName>,
     ledger: Ledger,
+    store: String,
 }
 
 impl Desk {
@@ -52,7 +53,14 @@ impl Desk {
             default: default.filter(|name| agents.contains_key(name)).or(only),
             agents,
             ledger,
+            store: String::new(),
         }
+    }
+
+    /// Says which store the tasks are in; empty for one that nobody else sees.
+    #[must_use]
+    pub fn in_store(self, store: String) -> Self {
+        Self { store, ..self }
     }
 
     /// An agent by its name.
@@ -77,6 +85,7 @@ impl Desk {
     pub fn report(&self) -> WorkerReport {
         WorkerReport {
             agents: self.names().map(ToString::to_string).collect(),
+            store: self.store.clone(),
             ..self.ledger.report()
         }
     }

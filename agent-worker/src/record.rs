@@ -59,6 +59,9 @@ const TRIES: usize = 16;
 /// How many tasks are read from the store at once.
 const PAGE: usize = 256;
 
+/// Where a store keeps its own name; no kind of record begins so.
+const STORE_NAME: &str = "store/name";
+
 /// Tasks and conversations in a store.
 #[derive(Clone, Debug)]
 pub struct Records {
@@ -71,6 +74,29 @@ impl Records {
     #[must_use]
     pub const fn new(store: Store, retention: Duration) -> Self {
         Self { store, retention }
+    }
+
+    /// The name of the store, which is kept in the store itself: whoever opens the same one, by whatever
+    /// path, reads the same name. Empty for a store that nobody else sees.
+    ///
+    /// # Errors
+    /// [`state::Error`].
+    pub async fn store_name(&self) -> Result<String, state::Error> {
+        if !self.store.is_durable() {
+            return Ok(String::new());
+        }
+        let mine = Bytes::from(uuid::Uuid::new_v4().to_string());
+        let written = self
+            .store
+            .put(STORE_NAME, mine, Condition::Absent, None)
+            .await;
+        match written {
+            Ok(_) | Err(state::Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+        let entry = self.store.get(STORE_NAME).await?;
+        let name = entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
+        Ok(name.unwrap_or_default())
     }
 
     /// Reads a task.
@@ -281,6 +307,24 @@ mod tests {
             .save(&key("1"), &task("1"), Some(etag))
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_opens_the_same_store_reads_the_same_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = async |place: &std::path::Path| {
+            let store = Store::open(&state::Place::Sqlite(place.to_owned()))
+                .await
+                .unwrap();
+            let records = Records::new(store, Duration::from_secs(60));
+            records.store_name().await.unwrap()
+        };
+        let one = open(directory.path()).await;
+        assert!(!one.is_empty());
+        assert_eq!(open(&directory.path().join(".")).await, one);
+        assert_ne!(open(&directory.path().join("other")).await, one);
+        let memory = records(state::Bounds::default());
+        assert_eq!(memory.store_name().await.unwrap(), "");
     }
 
     #[tokio::test]

@@ -120,4 +120,8 @@ pub struct WorkerReport {
     /// The names of the agents that it serves.
     #[serde(default)]
     pub agents: Vec<String>,
+    /// Which store it keeps its tasks in: workers that say the same see the same tasks. Empty where
+    /// nobody else sees them. It means nothing but to be compared.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub store: String,
 }

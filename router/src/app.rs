@@ -117,7 +117,12 @@ impl Router {
         catalogue.follow(rosters(settings.source, directory, &drain).await?);
         let admission = Arc::new(Admission::new(settings.admission));
         let dispatch = Dispatch::new(settings.dispatch, settings.envelope, Arc::clone(&catalogue));
-        let relay = Arc::new(Relay::new(admission, Arc::clone(&catalogue), dispatch));
+        let relay = Arc::new(Relay::new(
+            admission,
+            Arc::clone(&catalogue),
+            dispatch,
+            settings.gather,
+        ));
         let front = Arc::new(Front::new(settings.front, relay, Arc::clone(&catalogue)));
 
         if let Some(address) = &settings.admin {

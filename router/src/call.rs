@@ -68,7 +68,7 @@ impl From<&Ids<'_>> for Keys {
 }
 
 /// One call, read from the wire as far as the router needs to know it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     /// The agent that it is for.
     pub agent: AgentName,

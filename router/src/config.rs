@@ -24,7 +24,7 @@ use url::Url;
 use crate::{
     admission, binding,
     catalogue::cards::{self, Cards},
-    dispatch,
+    dispatch, gather,
     upstream::envelope,
 };
 
@@ -67,6 +67,8 @@ pub struct File {
     pub dispatch: dispatch::Settings,
     /// Ids of other people's agents: whose are left alone, and bounds.
     pub envelope: envelope::Settings,
+    /// Bounds of a list over several members.
+    pub gather: gather::Settings,
     /// Bounds of all calls together.
     pub admission: admission::Settings,
 }
@@ -137,6 +139,8 @@ pub struct Settings {
     pub dispatch: dispatch::Settings,
     /// See [`File::envelope`].
     pub envelope: envelope::Settings,
+    /// See [`File::gather`].
+    pub gather: gather::Settings,
     /// See [`File::admission`].
     pub admission: admission::Settings,
 }
@@ -270,6 +274,7 @@ impl Flags {
             egress: file.egress,
             dispatch: file.dispatch,
             envelope: file.envelope,
+            gather: file.gather,
             admission: file.admission,
         })
     }

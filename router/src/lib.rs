@@ -9,6 +9,7 @@ pub mod listen;
 pub mod binding;
 pub mod relay;
 pub mod stream;
+pub mod gather;
 pub mod dispatch;
 pub mod passage;
 pub mod admission;

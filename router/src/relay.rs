@@ -6,7 +6,7 @@
 //! # Invariants
 //! - `decide` is synchronous and loads the view once; what it finds is good for the whole call.
 //! - Every admitted call is settled exactly once, also when its client goes away (`passage::Account`).
-//! - The relay reads no body and knows no binding.
+//! - The relay reads no body and knows no binding; a list over several members is `gather`'s.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::{
     call::{Ask, Outcome, Reply},
     catalogue::Catalogue,
     dispatch::{Dispatch, lookup::Answer},
+    gather::{self, List},
     meter::CallMeter,
     passage::{Account, Passage},
     stream::Pump,
@@ -42,6 +43,7 @@ pub struct Relay {
     admission: Arc<Admission>,
     catalogue: Arc<Catalogue>,
     dispatch: Dispatch,
+    gather: gather::Settings,
 }
 
 impl Relay {
@@ -51,11 +53,13 @@ impl Relay {
         admission: Arc<Admission>,
         catalogue: Arc<Catalogue>,
         dispatch: Dispatch,
+        gather: gather::Settings,
     ) -> Self {
         Self {
             admission,
             catalogue,
             dispatch,
+            gather,
         }
     }
 
@@ -68,8 +72,14 @@ impl Relay {
         let passage = Passage::decide(&self.catalogue, &ask, Instant::now())?;
         let meter = CallMeter::new(Arc::clone(&passage.agent.meter), ask.dialect, ask.operation);
         let mut account = Account::open(meter, ticket, Instant::now());
-        match self.dispatch.run(&ask, &passage).await {
-            Ok(answer) => Ok(carry(&ask, &passage, answer, account)),
+        match self.answer(&ask, &passage).await {
+            Ok(Answered::One(answer)) => Ok(carry(&ask, &passage, *answer, account)),
+            Ok(Answered::All(mut reply)) => {
+                account.answered(Instant::now());
+                account.settle(Outcome::Answered);
+                reply.headers = end_to_end(reply.headers);
+                Ok(reply)
+            }
             Err(error) => {
                 account.settle(Outcome::from(&error));
                 warn!(
@@ -81,6 +91,28 @@ impl Relay {
             }
         }
     }
+
+    async fn answer(&self, ask: &Ask, passage: &Passage) -> Result<Answered, CallError> {
+        let keys = self.catalogue.keys();
+        match List::of(ask, passage, keys)? {
+            Some(list) => {
+                let reply = Box::pin(list.run(&self.dispatch, self.gather, keys)).await?;
+                Ok(Answered::All(reply))
+            }
+            None => {
+                let answer = self.dispatch.run(ask, passage).await?;
+                Ok(Answered::One(Box::new(answer)))
+            }
+        }
+    }
+}
+
+/// Who answered.
+enum Answered {
+    /// One member; its body is still to come.
+    One(Box<Answer>),
+    /// Every member, in one list.
+    All(Reply),
 }
 
 /// Hands the body over to its pump; the head goes down as it came, but for what ends at this hop.

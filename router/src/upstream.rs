@@ -64,6 +64,8 @@ pub struct Facts {
     pub boot: Option<Arc<str>>,
     /// Whether it takes new work.
     pub state: WorkerState,
+    /// The store that it shares with others of ours, by its own word.
+    pub store: Option<Arc<str>>,
 }
 
 /// Origins by address, shared by all endpoints that live there.
@@ -257,10 +259,14 @@ impl Endpoint {
 
     /// Takes over a worker's report. True if a view would change by it.
     pub fn learn_report(&self, report: &WorkerReport) -> bool {
-        let is_new = self.facts.load().state != report.state;
-        if is_new {
+        let known = self.facts.load_full();
+        let is_new = known.state != report.state;
+        if is_new || known.store.as_deref().unwrap_or_default() != report.store {
+            let store = Some(report.store.as_str()).filter(|store| !store.is_empty());
+            let store: Option<Arc<str>> = store.map(Arc::from);
             self.facts.rcu(|known| Facts {
                 state: report.state,
+                store: store.clone(),
                 ..(**known).clone()
             });
         }

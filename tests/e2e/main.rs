@@ -18,6 +18,7 @@ mod errors;
 mod failover;
 mod flags;
 mod hard_cases;
+mod lists;
 mod model;
 mod passthrough;
 mod quickstart;

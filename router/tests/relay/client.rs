@@ -32,6 +32,11 @@ impl Answered {
         String::from_utf8(self.body.to_vec()).unwrap()
     }
 
+    /// Everything that could be read in it, head and body.
+    pub(crate) fn text_lossy(&self) -> String {
+        format!("{:?} {}", self.headers, String::from_utf8_lossy(&self.body))
+    }
+
     pub(crate) const fn bytes(&self) -> &Bytes {
         &self.body
     }

@@ -13,6 +13,7 @@ mod agent;
 mod cards;
 mod client;
 mod envelope;
+mod gather;
 
 use std::time::Duration;
 
