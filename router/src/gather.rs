@@ -177,12 +177,13 @@ impl<'c> List<'c> {
         let source = wanted.source;
         let ask = wire::ask(
             self.ask,
-            &ListTasksRequest {
+            ListTasksRequest {
                 page_size: i32::try_from(wanted.size).ok(),
                 page_token: wanted.token,
                 ..self.request.clone()
             },
-        );
+        )
+        .map_err(|problem| Stop::Failed(CallError::BadRequest(problem)))?;
         let answer = dispatch
             .run(&ask, passage)
             .await
@@ -219,7 +220,7 @@ impl<'c> List<'c> {
             page_size: i32::try_from(self.size).unwrap_or_default(),
             total_size: merged.total,
         };
-        Ok(wire::whole(ask, &list).into_reply())
+        Ok(wire::whole(ask, list).into_reply())
     }
 
     fn failed(&self, error: &dyn std::error::Error) -> Stop {

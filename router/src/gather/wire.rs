@@ -1,20 +1,18 @@
-//! ListTasks as it stands on the wire, in each binding of 1.0, read and written.
+//! ListTasks as it stands on the wire, read and written.
 //!
 //! # Invariants
 //! - What can't be read is nobody's list: the call then passes as any other, or its answer is told to be
 //!   none.
-//! - An answer has every field that the specification requires, `nextPageToken` also when it is empty.
+//! - Everything is in the caller's dialect; what an agent speaks is `upstream`'s affair.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mesh_proto::{
-    Binding, Dialect, Fault, Operation, Problem, Version,
+    Binding, Dialect, Fault, Operation, Problem,
     a2a::{ListTasksRequest, ListTasksResponse},
-    grpc, json,
-    jsonrpc::{self, RawId},
-    rest,
+    jsonrpc::RawId,
+    pivot,
 };
-use prost::Message as _;
 
 use crate::call::Ask;
 
@@ -30,61 +28,48 @@ pub(super) struct Whole {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// Reads the request; `None` where it is none of 1.0, or none at all.
+/// Reads the request; `None` where it is none.
 pub(super) fn request(ask: &Ask) -> Option<ListTasksRequest> {
-    if ask.dialect.version != Version::V1_0 {
-        return None;
-    }
-    let body = ask.plain.as_ref().unwrap_or(&ask.body);
-    match ask.dialect.binding {
-        Binding::JsonRpc => jsonrpc::params(body).ok(),
-        Binding::Rest => {
-            let (path, query) = ask.path.split_once('?').unzip();
-            let path = path.unwrap_or(&ask.path);
-            rest::route(&ask.method, path, query)
-                .ok()?
-                .list_tasks()
-                .ok()
-        }
-        Binding::Grpc => {
-            let message = match &ask.plain {
-                Some(plain) => plain,
-                None => ask.body.get(PREFIX..)?,
-            };
-            ListTasksRequest::decode(message).ok()
-        }
+    let (dialect, operation) = (ask.dialect, ask.operation);
+    let body = message(ask.dialect, ask.plain.as_ref(), &ask.body);
+    match pivot::decode_request(dialect, operation, &ask.method, &ask.path, body) {
+        Ok(pivot::Request::ListTasks(request)) => Some(request),
+        Ok(_) | Err(_) => None,
     }
 }
 
 /// The same call with another request.
-pub(super) fn ask(ask: &Ask, request: &ListTasksRequest) -> Ask {
-    let mut asked = Ask {
-        plain: None,
-        ..ask.clone()
-    };
+///
+/// # Errors
+/// What of the request has no form in the caller's dialect.
+pub(super) fn ask(ask: &Ask, request: ListTasksRequest) -> Result<Ask, Problem> {
+    let request = pivot::Request::ListTasks(request);
+    let written = pivot::encode_request(ask.dialect, &id(ask), &request)?;
+    let mut headers = ask.headers.clone();
     // It is written anew, and its answer will be read.
     for name in [header::CONTENT_ENCODING, header::ACCEPT_ENCODING] {
-        asked.headers.remove(name);
+        headers.remove(name);
     }
     for name in ["grpc-encoding", "grpc-accept-encoding"] {
-        asked.headers.remove(name);
+        headers.remove(name);
     }
-    match ask.dialect.binding {
-        Binding::JsonRpc => {
-            asked.body = jsonrpc::request(&id(ask), Operation::ListTasks, request);
-        }
+    let path = match ask.dialect.binding {
+        Binding::JsonRpc | Binding::Grpc => ask.path.clone(),
         Binding::Rest => {
-            let call = rest::call(Operation::ListTasks, request);
-            (asked.method, asked.path) = (call.method, call.path.into());
-            asked.body = call.body.unwrap_or_default();
             // The version may have stood in the query that was.
-            let version = HeaderValue::from_static(Version::V1_0.as_str());
-            asked.headers.insert(mesh_proto::mesh::A2A_VERSION, version);
+            let version = HeaderValue::from_static(ask.dialect.version.as_str());
+            headers.insert(mesh_proto::mesh::A2A_VERSION, version);
+            written.path.into()
         }
-        Binding::Grpc => asked.body = grpc::frame(request),
-    }
-    asked.headers.remove(header::CONTENT_LENGTH);
-    asked
+    };
+    Ok(Ask {
+        method: written.method,
+        path,
+        headers,
+        body: written.body,
+        plain: None,
+        ..ask.clone()
+    })
 }
 
 /// Reads an answer.
@@ -92,53 +77,42 @@ pub(super) fn ask(ask: &Ask, request: &ListTasksRequest) -> Ask {
 /// # Errors
 /// What the member says is wrong; [`Fault::InvalidAgentResponse`] where it says nothing of the kind.
 pub(super) fn answer(dialect: Dialect, answer: &Whole) -> Result<ListTasksResponse, Problem> {
-    let none = || {
-        Problem::new(
+    let Whole {
+        status,
+        headers,
+        body,
+        trailers,
+    } = answer;
+    let body = message(dialect, None, body);
+    let (list, trailers) = (Operation::ListTasks, trailers.as_ref());
+    match pivot::decode_response(dialect, list, *status, headers, trailers, body)? {
+        pivot::Response::Tasks(tasks) => Ok(tasks),
+        _ => Err(Problem::new(
             Fault::InvalidAgentResponse,
             "the answer is no list of tasks",
-        )
-    };
-    match dialect.binding {
-        Binding::JsonRpc => {
-            let read = jsonrpc::response(&answer.body);
-            // Somebody between, or the agent's own front, may refuse without a word of JSON-RPC.
-            if read.is_err() && !answer.status.is_success() {
-                return Err(Problem::new(Fault::Unavailable, "refused"));
-            }
-            read
-        }
-        Binding::Rest if answer.status.is_success() => {
-            json::from_slice(&answer.body).map_err(|_| none())
-        }
-        Binding::Rest => Err(rest::problem(answer.status, &answer.body)),
-        Binding::Grpc => {
-            let told = answer.trailers.as_ref().unwrap_or(&answer.headers);
-            if let Some(problem) = grpc::problem(told) {
-                return Err(problem);
-            }
-            let message = answer.body.get(PREFIX..).ok_or_else(none)?;
-            ListTasksResponse::decode(message).map_err(|_| none())
-        }
+        )),
     }
 }
 
 /// Writes an answer.
-pub(super) fn whole(ask: &Ask, list: &ListTasksResponse) -> Whole {
-    let (kind, body) = match ask.dialect.binding {
-        Binding::JsonRpc => ("application/json", jsonrpc::result(&id(ask), list)),
-        Binding::Rest => ("application/json", json::to_bytes(list)),
-        Binding::Grpc => ("application/grpc", grpc::frame(list)),
-    };
-    let trailers = (ask.dialect.binding == Binding::Grpc).then(|| {
-        let (name, ok) = ("grpc-status", HeaderValue::from_static("0"));
-        HeaderMap::from_iter([(HeaderName::from_static(name), ok)])
-    });
-    let kind = HeaderValue::from_static(kind);
+pub(super) fn whole(ask: &Ask, list: ListTasksResponse) -> Whole {
+    let list = pivot::Response::Tasks(list);
+    let written = pivot::encode_response(ask.dialect, ask.farewell.id.as_ref(), Ok(&list));
+    let kind = HeaderValue::from_static(written.content_type);
     Whole {
-        status: StatusCode::OK,
+        status: written.status,
         headers: HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]),
-        body,
-        trailers,
+        body: written.body,
+        trailers: written.trailers,
+    }
+}
+
+/// The message in a body: out of its frame, and inflated where it came compressed.
+fn message<'a>(dialect: Dialect, plain: Option<&'a Bytes>, body: &'a Bytes) -> &'a [u8] {
+    match (plain, dialect.binding) {
+        (Some(plain), _) => plain,
+        (None, Binding::Grpc) => body.get(PREFIX..).unwrap_or_default(),
+        (None, Binding::JsonRpc | Binding::Rest) => body,
     }
 }
 
