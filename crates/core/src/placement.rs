@@ -17,6 +17,8 @@
 //!   where nobody else is left.
 //! - A token outweighs everything: while its worker lives, even draining, nothing moves the task.
 
+pub mod agents;
+
 use std::{fmt, ops::Deref};
 
 use mesh_proto::{

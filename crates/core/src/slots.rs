@@ -214,6 +214,26 @@ pub fn slot(
     Slot(u16::try_from(hash >> 48).unwrap_or_default())
 }
 
+/// An agent's draw for an id, where several agents could take the call that carries it. It shares no
+/// bits with the slot of that id at that agent: else the winner's slots would all be high ones.
+pub(crate) fn agent_draw(
+    secret: &SlotSecret,
+    kind: Kind,
+    agent: &AgentName,
+    tenant: Option<&str>,
+    id: &str,
+) -> u64 {
+    /// Apart from every code of [`Kind`].
+    const AMONG_AGENTS: u8 = 0x80;
+    let mut fields = Fields::new();
+    fields
+        .fixed(&[AMONG_AGENTS, kind.code()])
+        .text(agent.as_str())
+        .optional(tenant)
+        .text(id);
+    xxh3::xxh3_64_with_secret(fields.bytes(), secret.0.as_slice())
+}
+
 /// Every member's draws, flat: those of member `i` are `hashes[starts[i]..starts[i + 1]]`.
 pub(crate) struct Draws {
     hashes: Box<[u64]>,
