@@ -86,7 +86,7 @@ impl Card {
     /// Whether it has a skill of this id.
     #[must_use]
     pub fn has_skill(&self, id: &str) -> bool {
-        list(&self.0, "skills").any(|entry| Skill::of(entry).is_some_and(|skill| skill.id == id))
+        list(&self.0, "skills").any(|entry| Skill::id(entry) == Some(id))
     }
 
     /// The card's fields.
@@ -141,9 +141,12 @@ pub struct Skill<'a> {
 }
 
 impl<'a> Skill<'a> {
+    fn id(entry: &'a Map<String, Value>) -> Option<&'a str> {
+        text(entry, "id").or_else(|| text(entry, "name"))
+    }
+
     fn of(entry: &'a Map<String, Value>) -> Option<Self> {
-        let name = text(entry, "name");
-        let id = text(entry, "id").or(name)?;
+        let (id, name) = (Self::id(entry)?, text(entry, "name"));
         let tags = entry.get("tags").and_then(Value::as_array);
         Some(Self {
             id,

@@ -122,8 +122,9 @@ opaque_id! {
 pub struct AgentName(Arc<str>);
 
 /// First path segments that belong to the protocol or to the mesh, and so name no agent.
-pub const RESERVED: [&str; 6] = [
+pub const RESERVED: [&str; 7] = [
     "agents",
+    "skills",
     "v1",
     "tasks",
     "-",

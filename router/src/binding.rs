@@ -14,6 +14,7 @@ pub mod intake;
 pub mod jsonrpc;
 pub mod pages;
 pub mod rest;
+mod skill;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -24,6 +25,7 @@ use mesh_proto::{AgentName, Fault, Problem, Version, mesh};
 use mesh_runtime::telemetry::Traceparent;
 use serde::Deserialize;
 
+use self::skill::{Skill, To};
 use crate::{
     call::{Body, Reply, whole},
     catalogue::Catalogue,
@@ -130,35 +132,38 @@ impl Front {
         {
             return self.page(page, &caller);
         }
-        let Some((agent, below)) = self.find(&caller.door, &path) else {
+        let Some((to, below)) = self.find(&caller.door, &path) else {
             return self.nobody(&caller, &path, body).await;
         };
         if let Some(card) = pages::card_path(below) {
-            return self.card(&agent, card, &caller);
+            return self.card(&to, card, &caller);
         }
         if matches!(below, "" | "/") {
-            return self.answer_json_rpc(agent, caller, body).await;
+            return self.answer_json_rpc(to, caller, body).await;
         }
         let below = below.to_owned();
-        self.answer_rest(agent, &below, caller, body).await
+        self.answer_rest(to, &below, caller, body).await
     }
 
-    /// The agent of a path, and the path below it.
-    fn find<'a>(&self, door: &Door, path: &'a str) -> Option<(AgentName, &'a str)> {
+    /// Whom a path is for, and the path below that.
+    fn find<'a>(&self, door: &Door, path: &'a str) -> Option<(To, &'a str)> {
         let snapshot = self.catalogue.snapshot();
         let default = match door {
             Door::Agent(name) => Some(name.clone()),
             Door::Main => {
                 let bare = path.strip_prefix('/').unwrap_or(path);
+                if let Some((skill, below)) = Skill::of_path(bare) {
+                    return Some((To::Skill(skill), below));
+                }
                 let (first, _) = bare.split_once('/').unwrap_or((bare, ""));
                 if let Some(agent) = snapshot.agent(first) {
                     let below = bare.strip_prefix(first).unwrap_or_default();
-                    return Some((agent.name.clone(), below));
+                    return Some((To::Agent(agent.name.clone()), below));
                 }
                 snapshot.default_agent().cloned()
             }
         };
-        default.map(|name| (name, path))
+        default.map(|name| (To::Agent(name), path))
     }
 
     /// Answers a request that is for no agent of ours.

@@ -19,7 +19,7 @@ use mesh_proto::{
 use tonic::{body::Body as TonicBody, service::Routes};
 use tower::ServiceExt as _;
 
-use super::{Caller, Door, Front, intake, pass};
+use super::{Caller, Door, Front, intake, pass, skill::Skill};
 use crate::call::{Ask, Body, Broken, Farewell, Keys, LastWords, empty};
 
 /// Bytes before each message: a flag and a length.
@@ -87,7 +87,7 @@ impl Front {
             return failure(&Problem::new(Fault::MethodNotFound, message));
         };
         match self.ask_grpc(operation, &caller, body).await {
-            Ok(ask) => match self.relay.call(ask).await {
+            Ok(ask) => match self.carried(ask, &caller).await {
                 Ok(reply) => pass(reply),
                 Err(error) => failure(&error.answer()),
             },
@@ -106,7 +106,16 @@ impl Front {
         let ids = scan::protobuf(operation, &framed.plain).map_err(CallError::BadRequest)?;
         let mut keys = Keys::from(&ids);
         let mut headers = caller.onward();
-        let (agent, tenant) = self.find_grpc(caller, keys.tenant.as_deref())?;
+        let (agent, tenant) = match Self::skill_grpc(caller, keys.tenant.as_deref()) {
+            Some((skill, own)) => {
+                keys.tenant = own.as_deref().map(Box::from);
+                skill.tell(&mut headers);
+                let agent = self.agent_with(&skill, operation, &keys)?;
+                let tenant = self.cut(&agent, own.as_deref());
+                (agent, tenant)
+            }
+            None => self.find_grpc(caller, keys.tenant.as_deref())?,
+        };
         headers.remove(mesh::AGENT);
         let mut plain = framed.inflated();
         let body = match tenant {
@@ -146,6 +155,32 @@ impl Front {
         })
     }
 
+    /// The skill by metadata, else by the tenant's beginning, where no agent is named; and the tenant
+    /// that is not ours.
+    fn skill_grpc(caller: &Caller, tenant: Option<&str>) -> Option<(Skill, Option<String>)> {
+        if caller.door != Door::Main || caller.headers.contains_key(mesh::AGENT) {
+            return None;
+        }
+        if let Some(skill) = Skill::of_metadata(&caller.headers) {
+            return Some((skill, tenant.map(str::to_owned)));
+        }
+        let (skill, below) = Skill::of_path(tenant?)?;
+        let own = below.strip_prefix('/').filter(|own| !own.is_empty());
+        Some((skill, own.map(str::to_owned)))
+    }
+
+    /// A tenant whose beginning named the agent: its own part goes on, or where there is none the one
+    /// that the agent's card asks for.
+    fn cut(&self, agent: &AgentName, own: Option<&str>) -> Tenant {
+        let snapshot = self.catalogue.snapshot();
+        let agent = snapshot.agent(agent.as_str());
+        let asked = || agent.and_then(|agent| agent.tenant(Binding::Grpc));
+        Tenant::Cut {
+            own: own.map(Box::from),
+            sent: own.map(str::to_owned).or_else(asked),
+        }
+    }
+
     /// The agent by metadata, else by the tenant's first segment, else the default.
     fn find_grpc(
         &self,
@@ -168,16 +203,7 @@ impl Front {
             None => (tenant.unwrap_or_default(), None),
         };
         if let Some(agent) = snapshot.agent(first) {
-            let sent = own
-                .map(str::to_owned)
-                .or_else(|| agent.tenant(Binding::Grpc));
-            return Ok((
-                agent.name.clone(),
-                Tenant::Cut {
-                    own: own.map(Box::from),
-                    sent,
-                },
-            ));
+            return Ok((agent.name.clone(), self.cut(&agent.name, own)));
         }
         match snapshot.default_agent() {
             Some(agent) => Ok((agent.clone(), Tenant::AsItCame)),

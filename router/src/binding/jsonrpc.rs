@@ -7,18 +7,18 @@
 use http::{Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use mesh_proto::{
-    AgentName, Binding, Dialect, Fault, Problem, Version,
+    Binding, Dialect, Fault, Problem, Version,
     jsonrpc::{self, RawId},
     scan, sse,
 };
 
-use super::{Caller, Front, intake, json, pass};
+use super::{Caller, Front, To, intake, json, pass};
 use crate::call::{Ask, Body, Farewell, Keys, LastWords};
 
 impl Front {
     pub(super) async fn answer_json_rpc(
         &self,
-        agent: AgentName,
+        to: To,
         caller: Caller,
         body: Incoming,
     ) -> Response<Body> {
@@ -50,6 +50,11 @@ impl Front {
         let id = envelope.id.clone();
         let (operation, stated) = (envelope.operation, envelope.version);
         let keys = Keys::from(&envelope.ids);
+        let mut headers = caller.onward();
+        let agent = match self.settle(to, operation, &keys, &mut headers) {
+            Ok(agent) => agent,
+            Err(error) => return failure(&id, &error.answer()),
+        };
         let ask = Ask {
             agent,
             dialect: Dialect::new(Binding::JsonRpc, version(&caller, stated)),
@@ -62,7 +67,7 @@ impl Front {
                 .map(|query| format!("?{query}"))
                 .unwrap_or_default()
                 .into(),
-            headers: caller.onward(),
+            headers,
             body: body.clone(),
             plain: intake::inflated(readable),
             hops: caller.hops(),
@@ -72,7 +77,7 @@ impl Front {
                 write: last_event,
             },
         };
-        match self.relay.call(ask).await {
+        match self.carried(ask, &caller).await {
             Ok(reply) => pass(reply),
             Err(error) => failure(&id, &error.answer()),
         }

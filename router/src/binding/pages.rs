@@ -6,6 +6,7 @@
 
 mod base;
 mod card;
+mod extended;
 mod fresh;
 mod listing;
 
@@ -15,7 +16,7 @@ use mesh_proto::{AgentName, Fault, Operation, Problem, json};
 use self::base::Base;
 pub use self::base::Proxies;
 pub(super) use self::card::card_path;
-use super::{Caller, Door, Front, rest};
+use super::{Caller, Door, Front, rest, skill::To};
 use crate::call::{Body, Keys};
 
 /// A page of the router's own.

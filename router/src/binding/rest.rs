@@ -9,13 +9,13 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::Incoming;
 use mesh_core::error::CallError;
 use mesh_proto::{
-    AgentName, Binding, Dialect, Fault, Operation, Problem,
+    Binding, Dialect, Fault, Operation, Problem,
     jsonrpc::RawId,
     rest::{self, Route},
     scan, sse,
 };
 
-use super::{Caller, Front, intake, json, pass};
+use super::{Caller, Front, To, intake, json, pass};
 use crate::call::{Ask, Body, Farewell, Keys, LastWords};
 
 /// What an unavailable mesh asks its callers to wait, in seconds: one ejection's order of magnitude.
@@ -24,7 +24,7 @@ const RETRY_SECONDS: &str = "1";
 impl Front {
     pub(super) async fn answer_rest(
         &self,
-        agent: AgentName,
+        to: To,
         below: &str,
         caller: Caller,
         body: Incoming,
@@ -46,6 +46,11 @@ impl Front {
             Some(query) => format!("{below}?{query}"),
             None => below.to_owned(),
         };
+        let mut headers = caller.onward();
+        let agent = match self.settle(to, route.operation, &keys, &mut headers) {
+            Ok(agent) => agent,
+            Err(error) => return failure(&error.answer()),
+        };
         let ask = Ask {
             agent,
             dialect: Dialect::new(Binding::Rest, version),
@@ -53,7 +58,7 @@ impl Front {
             keys,
             method: caller.method.clone(),
             path: path.into(),
-            headers: caller.onward(),
+            headers,
             body,
             plain,
             hops: caller.hops(),
@@ -63,7 +68,7 @@ impl Front {
                 write: last_event,
             },
         };
-        match self.relay.call(ask).await {
+        match self.carried(ask, &caller).await {
             Ok(reply) => pass(reply),
             Err(error) => failure(&error.answer()),
         }

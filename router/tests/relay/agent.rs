@@ -200,7 +200,8 @@ impl State {
         if let Some(pages) = self.pages.as_ref().filter(|_| seen.method == Method::GET) {
             return pages(&seen).map(|bytes| Full::new(bytes).boxed_unsync());
         }
-        if seen.method == Method::GET && !seen.path.contains("/tasks") {
+        let is_call = seen.path.contains("/tasks") || seen.path.contains("/extendedAgentCard");
+        if seen.method == Method::GET && !is_call {
             return match &self.card {
                 Some(card) if seen.path.ends_with("agent-card.json") => {
                     whole("application/json", Bytes::from(card.clone()))

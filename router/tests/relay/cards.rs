@@ -1,6 +1,8 @@
 //! Cards and the catalogue, as a client gets them.
 
+mod extended;
 mod fetched;
+mod skills;
 mod trusted;
 
 use http::StatusCode;

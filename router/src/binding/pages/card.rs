@@ -8,14 +8,14 @@
 use http::{Method, Response};
 use mesh_core::error::CallError;
 use mesh_proto::{
-    AgentName, Binding, Fault, Problem, Version,
+    Binding, Fault, Operation, Problem, Version,
     card::{Card, Interface, Wording},
 };
 
-use super::{Base, Caller, Door, Front, fresh::Document};
+use super::{Base, Caller, Door, Front, To, fresh::Document};
 use crate::{
     binding::rest,
-    call::Body,
+    call::{Body, Keys},
     catalogue::{Agent, cards::Mode, offer},
 };
 
@@ -45,13 +45,15 @@ pub(super) struct Way {
     named: Option<String>,
     /// Whether a gRPC call that names nobody reaches this agent.
     is_default: bool,
+    /// Whether the agent's own tenants are told: not where another agent may take the call.
+    tells_tenants: bool,
 }
 
 impl Front {
     /// An agent's card as its callers are to read it.
     pub(in crate::binding) fn card(
         &self,
-        agent: &AgentName,
+        to: &To,
         _path: CardPath,
         caller: &Caller,
     ) -> Response<Body> {
@@ -59,9 +61,20 @@ impl Front {
             let message = format!("a card is read by GET, not {}", caller.method);
             return rest::failure(&Problem::new(Fault::MethodNotFound, message));
         }
+        let name = match to {
+            To::Agent(name) => Ok(name.clone()),
+            // Of several agents with a skill, the one by whom a call without ids would be taken.
+            To::Skill(skill) => {
+                self.agent_with(skill, Operation::GetExtendedAgentCard, &Keys::default())
+            }
+        };
+        let name = match name {
+            Ok(name) => name,
+            Err(error) => return rest::failure(&error.answer()),
+        };
         let snapshot = self.catalogue.snapshot();
-        let Some(agent) = snapshot.agent(agent.as_str()) else {
-            return rest::failure(&CallError::no_such_agent(agent.as_str()).answer());
+        let Some(agent) = snapshot.agent(name.as_str()) else {
+            return rest::failure(&CallError::no_such_agent(name.as_str()).answer());
         };
         let (Some(card), Some(written)) = (agent.card(), agent.written()) else {
             let message = format!("the card of agent {} can't be read at present", agent.name);
@@ -74,7 +87,11 @@ impl Front {
                 ..Document::of(JSON, written.bytes.clone(), None)
             },
             Mode::Strip | Mode::ReSign => {
-                let told = self.way(agent, caller).told(agent, &card, Wording::Both);
+                let way = match to {
+                    To::Agent(_) => self.way(agent, caller),
+                    To::Skill(skill) => Way::by_skill(&self.base(caller), &skill.path()),
+                };
+                let told = way.told(agent, &card, Wording::Both);
                 Document::of(JSON, cards.sealed(&agent.name, &told), self.varies_by())
             }
         };
@@ -119,6 +136,7 @@ impl Way {
             grpc: base.grpc,
             named: None,
             is_default: true,
+            tells_tenants: true,
         }
     }
 
@@ -129,6 +147,15 @@ impl Way {
             grpc: base.grpc.clone(),
             named: Some(name.to_owned()),
             is_default,
+            tells_tenants: true,
+        }
+    }
+
+    /// Of whichever agent has a skill.
+    fn by_skill(base: &Base, path: &str) -> Self {
+        Self {
+            tells_tenants: false,
+            ..Self::among(base, path, false)
         }
     }
 
@@ -140,8 +167,9 @@ impl Way {
             .or_named(agent.name.as_str())
     }
 
-    fn place(&self, offer: offer::Offer) -> Option<Interface> {
+    fn place(&self, mut offer: offer::Offer) -> Option<Interface> {
         let dialect = offer.dialect;
+        offer.tenant = offer.tenant.filter(|_| self.tells_tenants);
         let (url, tenant) = match (dialect.binding, dialect.version) {
             (Binding::JsonRpc | Binding::Rest, _) => (&self.http, offer.tenant),
             // 0.3 has no tenant by which a call on the port of all agents could name this one.
