@@ -208,7 +208,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn envelope(id: &RawId, head: &[&str], body: &[u8]) -> Bytes {
+pub(crate) fn envelope(id: &RawId, head: &[&str], body: &[u8]) -> Bytes {
     let id = id.as_str();
     let head_length: usize = head.iter().map(|part| part.len()).sum();
     let mut out = BytesMut::with_capacity(24 + id.len() + head_length + body.len());

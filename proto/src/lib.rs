@@ -29,6 +29,24 @@ pub mod a2a {
     include!("gen/a2a.rs");
     include!("gen/a2a_json.rs");
 }
+#[allow(
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::missing_errors_doc,
+    clippy::use_self,
+    clippy::wildcard_imports,
+    missing_docs,
+    unused_qualifications,
+    reason = "generated: the generators choose the style, and not every lint fires in every version"
+)]
+pub mod a2a_v03 {
+    //! The messages of A2A 0.3 as gRPC carries them, generated from `a2a/a2a_v03.proto`.
+    //! `Serialize` and `Deserialize` are ProtoJSON, which is the JSON of 0.3 over HTTP+JSON.
+
+    include!("gen/a2a_v03.rs");
+    include!("gen/a2a_v03_json.rs");
+}
 pub mod card;
 pub mod dialect;
 pub mod error;
@@ -44,6 +62,7 @@ pub mod rest;
 pub mod rewrite;
 pub mod scan;
 pub mod sse;
+pub mod v03;
 
 pub use dialect::{Binding, Dialect, Version};
 pub use error::{Fault, Problem};
@@ -52,3 +71,6 @@ pub use operation::Operation;
 
 /// The descriptors of the A2A service and all that it imports, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptor.bin");
+
+/// The same of the service of 0.3.
+pub const FILE_DESCRIPTOR_SET_V03: &[u8] = include_bytes!("gen/descriptor_v03.bin");

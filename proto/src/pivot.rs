@@ -51,6 +51,7 @@ use crate::{
     error::{Fault, Problem},
     jsonrpc::RawId,
     operation::Operation,
+    v03,
 };
 
 pub use answer::Response;
@@ -194,7 +195,7 @@ pub fn decode_event(dialect: Dialect, operation: Operation, data: &[u8]) -> Resu
 
 /// Writes one event in its frame: a server-sent event with its blank line, or a frame of gRPC. A problem
 /// in a stream of gRPC is no frame but its end, so that nothing comes out here:
-/// [`crate::grpc::trailers`] writes it.
+/// [`crate::grpc::trailers_in`] writes it.
 #[must_use]
 pub fn encode_event(
     dialect: Dialect,
@@ -244,76 +245,6 @@ fn foreign(status: StatusCode) -> Problem {
         _ => Fault::InvalidAgentResponse,
     };
     Problem::new(fault, format!("the agent answered {status}"))
-}
-
-/// The dialects of 0.3, which nobody speaks here yet.
-mod v03 {
-    use super::{
-        Bytes, Dialect, Event, Fault, HeaderMap, Method, Operation, Problem, RawId, Request,
-        Response, StatusCode, Version, WireRequest, WireResponse,
-    };
-
-    fn unspoken() -> Problem {
-        Problem::new(
-            Fault::VersionNotSupported,
-            "version 0.3 is not spoken here; send A2A-Version: 1.0",
-        )
-    }
-
-    const fn in_1_0(dialect: Dialect) -> Dialect {
-        Dialect::new(dialect.binding, Version::V1_0)
-    }
-
-    pub(super) fn decode_request(
-        _: Dialect,
-        _: Operation,
-        _: &Method,
-        _: &str,
-        _: &[u8],
-    ) -> Result<Request, Problem> {
-        Err(unspoken())
-    }
-
-    pub(super) fn encode_request(
-        _: Dialect,
-        _: &RawId,
-        _: &Request,
-    ) -> Result<WireRequest, Problem> {
-        Err(unspoken())
-    }
-
-    pub(super) fn decode_response(
-        _: Dialect,
-        _: Operation,
-        _: StatusCode,
-        _: &HeaderMap,
-        _: Option<&HeaderMap>,
-        _: &[u8],
-    ) -> Result<Response, Problem> {
-        Err(unspoken())
-    }
-
-    pub(super) fn encode_response(
-        dialect: Dialect,
-        id: Option<&RawId>,
-        outcome: Result<&Response, &Problem>,
-    ) -> WireResponse {
-        let outcome = outcome.map_err(Clone::clone).and_then(|_| Err(unspoken()));
-        super::encode_response(in_1_0(dialect), id, outcome.as_ref())
-    }
-
-    pub(super) fn decode_event(_: Dialect, _: Operation, _: &[u8]) -> Result<Event, Problem> {
-        Err(unspoken())
-    }
-
-    pub(super) fn encode_event(
-        dialect: Dialect,
-        id: Option<&RawId>,
-        outcome: Result<&Event, &Problem>,
-    ) -> Bytes {
-        let outcome = outcome.map_err(Clone::clone).and_then(|_| Err(unspoken()));
-        super::encode_event(in_1_0(dialect), id, outcome.as_ref())
-    }
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ fn the_official_rust_crate_describes_the_same_protocol() {
 }
 
 #[test]
-fn the_python_sdk_describes_the_same_protocol() {
+fn the_python_sdk_describes_the_same_protocol_in_both_versions() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let parts = std::env::var_os("DACA_PARTS")
         .map_or_else(|| PathBuf::from(root).join(".parts"), PathBuf::from);
@@ -131,17 +131,23 @@ fn the_python_sdk_describes_the_same_protocol() {
         return;
     }
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-    let output = Command::new(python)
-        .arg(format!("{folder}tests/python_descriptors.py"))
-        .arg(format!("{folder}src/gen/descriptor.bin"))
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&text)
-    );
+    for (descriptors, package) in [
+        ("descriptor.bin", PACKAGE),
+        ("descriptor_v03.bin", "a2a.v1"),
+    ] {
+        let output = Command::new(&python)
+            .arg(format!("{folder}tests/python_descriptors.py"))
+            .arg(format!("{folder}src/gen/{descriptors}"))
+            .arg(package)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        assert!(
+            output.status.success(),
+            "{package}: {}",
+            String::from_utf8_lossy(&text)
+        );
+    }
 }
 
 #[test]

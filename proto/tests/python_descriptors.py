@@ -1,6 +1,7 @@
 """Compares our descriptors with those inside the official Python SDK.
 
-    python python_descriptors.py ../src/gen/descriptor.bin
+    python python_descriptors.py ../src/gen/descriptor.bin lf.a2a.v1
+    python python_descriptors.py ../src/gen/descriptor_v03.bin a2a.v1
 
 Prints every difference and exits with 1 if there is one. It reads names, numbers, types,
 cardinalities, oneofs, required marks, enum values and methods; comments and file options are not
@@ -12,9 +13,10 @@ import sys
 from google.api import field_behavior_pb2  # before descriptors are parsed: it registers REQUIRED
 from google.protobuf import descriptor_pb2
 
+from a2a.compat.v0_3 import a2a_v0_3_pb2
 from a2a.types import a2a_pb2
 
-PACKAGE = "lf.a2a.v1"
+THEIRS = {"lf.a2a.v1": a2a_pb2, "a2a.v1": a2a_v0_3_pb2}
 
 
 def facts_of_message(message, prefix):
@@ -61,10 +63,11 @@ def facts_of_file(file):
 def main():
     with open(sys.argv[1], "rb") as descriptors:
         files = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read()).file
-    ours = {fact for file in files if file.package == PACKAGE for fact in facts_of_file(file)}
+    package = sys.argv[2]
+    ours = {fact for file in files if file.package == package for fact in facts_of_file(file)}
 
     theirs_file = descriptor_pb2.FileDescriptorProto()
-    a2a_pb2.DESCRIPTOR.CopyToProto(theirs_file)
+    THEIRS[package].DESCRIPTOR.CopyToProto(theirs_file)
     # json_name is left out of embedded descriptors where it is the default: parse it back in.
     for message in theirs_file.message_type:
         fill_json_names(message)

@@ -16,9 +16,35 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The package that is generated.
-pub const PACKAGE: &str = "lf.a2a.v1";
-const ROOT_FILE: &str = "a2a.proto";
+/// One version of the protocol, and the names of what is generated from it.
+struct Protocol {
+    package: &'static str,
+    file: &'static str,
+    messages: &'static str,
+    json: &'static str,
+    descriptors: &'static str,
+    /// Whether gRPC stubs are wanted: for what our own agents serve and our client calls.
+    stubs: bool,
+}
+
+const PROTOCOLS: [Protocol; 2] = [
+    Protocol {
+        package: "lf.a2a.v1",
+        file: "a2a.proto",
+        messages: "a2a.rs",
+        json: "a2a_json.rs",
+        descriptors: "descriptor.bin",
+        stubs: true,
+    },
+    Protocol {
+        package: "a2a.v1",
+        file: "a2a_v03.proto",
+        messages: "a2a_v03.rs",
+        json: "a2a_v03_json.rs",
+        descriptors: "descriptor_v03.bin",
+        stubs: false,
+    },
+];
 
 /// Why nothing was generated.
 #[derive(Debug, thiserror::Error)]
@@ -64,57 +90,61 @@ pub fn proto_dir() -> PathBuf {
 /// # Errors
 /// [`Error`], when the .proto files are wrong or hold what the generator does not know.
 pub fn generate(proto_dir: &Path) -> Result<Vec<Output>, Error> {
-    let mut compiler = protox::Compiler::new([proto_dir.join("a2a")])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_file(ROOT_FILE)?;
-    // Comments become documentation of the generated code; the descriptors that reflection serves are
-    // written without.
-    let files = compiler.file_descriptor_set().file;
-    compiler.include_source_info(false);
-    let descriptors = compiler.encode_file_descriptor_set();
+    let mut outputs = Vec::new();
+    for protocol in &PROTOCOLS {
+        outputs.extend(protocol.generate(proto_dir)?);
+    }
+    Ok(outputs)
+}
 
-    let pool = prost_reflect::DescriptorPool::decode(descriptors.as_slice())?;
+impl Protocol {
+    fn generate(&self, proto_dir: &Path) -> Result<[Output; 3], Error> {
+        let mut compiler = protox::Compiler::new([proto_dir.join("a2a")])?;
+        compiler
+            .include_imports(true)
+            .include_source_info(true)
+            .open_file(self.file)?;
+        // Comments become documentation of the generated code; the descriptors that reflection serves
+        // are written without.
+        let files = compiler.file_descriptor_set().file;
+        compiler.include_source_info(false);
+        let descriptors = compiler.encode_file_descriptor_set();
 
-    let module = prost_build::Module::from_protobuf_package_name(PACKAGE);
-    let messages = prost_build::Config::new()
-        .bytes(["."])
-        .btree_map(["."])
-        .service_generator(
-            tonic_prost_build::configure()
-                .build_transport(false)
-                .service_generator(),
-        )
-        .generate(
-            files
-                .into_iter()
-                .map(|file| {
-                    (
-                        prost_build::Module::from_protobuf_package_name(file.package()),
-                        file,
-                    )
-                })
-                .collect(),
-        )?
-        .remove(&module)
-        .ok_or_else(|| io::Error::other("prost generated nothing"))?;
+        let pool = prost_reflect::DescriptorPool::decode(descriptors.as_slice())?;
+        let output = |name: &str, contents| Output {
+            path: Path::new("src/gen").join(name),
+            contents,
+        };
+        Ok([
+            output(self.messages, self.messages_of(files)?.into_bytes()),
+            output(
+                self.json,
+                protojson::generate(&pool, self.package)?.into_bytes(),
+            ),
+            output(self.descriptors, descriptors),
+        ])
+    }
 
-    let folder = Path::new("src/gen");
-    Ok(vec![
-        Output {
-            path: folder.join("a2a.rs"),
-            contents: messages.into_bytes(),
-        },
-        Output {
-            path: folder.join("a2a_json.rs"),
-            contents: protojson::generate(&pool)?.into_bytes(),
-        },
-        Output {
-            path: folder.join("descriptor.bin"),
-            contents: descriptors,
-        },
-    ])
+    fn messages_of(
+        &self,
+        files: Vec<prost_types::FileDescriptorProto>,
+    ) -> Result<String, io::Error> {
+        let module_of = prost_build::Module::from_protobuf_package_name;
+        let mut config = prost_build::Config::new();
+        config.bytes(["."]).btree_map(["."]);
+        if self.stubs {
+            let stubs = tonic_prost_build::configure().build_transport(false);
+            config.service_generator(stubs.service_generator());
+        }
+        let files = files
+            .into_iter()
+            .map(|file| (module_of(file.package()), file))
+            .collect();
+        config
+            .generate(files)?
+            .remove(&module_of(self.package))
+            .ok_or_else(|| io::Error::other("prost generated nothing"))
+    }
 }
 
 /// Generates and writes what differs; the answer names the files that changed.

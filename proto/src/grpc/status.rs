@@ -14,7 +14,7 @@ use prost::Message;
 use tonic::Code;
 
 use crate::{
-    error::{DOMAIN, Fault, Problem},
+    error::{DOMAIN, Fault, GrpcCode, Problem},
     jsonrpc::ERROR_INFO,
 };
 
@@ -58,14 +58,20 @@ struct ErrorInfo {
 /// The trailers that tell of a problem.
 #[must_use]
 pub fn trailers(problem: &Problem) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(3);
-    map.insert(STATUS, HeaderValue::from(problem.fault.row().grpc.number()));
-    let message = utf8_percent_encode(&problem.message, ESCAPED).to_string();
-    if let Ok(message) = HeaderValue::try_from(message) {
-        map.insert(MESSAGE, message);
-    }
+    let mut map = plain_trailers(problem.fault.row().grpc, &problem.message);
     if let Ok(details) = HeaderValue::try_from(BASE64.encode(details(problem))) {
         map.insert(DETAILS, details);
+    }
+    map
+}
+
+/// The trailers that tell of a status and a message, without details.
+pub(crate) fn plain_trailers(code: GrpcCode, message: &str) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(3);
+    map.insert(STATUS, HeaderValue::from(code.number()));
+    let message = utf8_percent_encode(message, ESCAPED).to_string();
+    if let Ok(message) = HeaderValue::try_from(message) {
+        map.insert(MESSAGE, message);
     }
     map
 }
