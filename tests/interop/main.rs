@@ -6,6 +6,8 @@
 //! - A known limit of an SDK is named in its client, with the reason; there is no list of failures
 //!   that are let pass.
 
+mod cards;
+
 use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};

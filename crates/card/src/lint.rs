@@ -176,10 +176,12 @@ fn step(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// What is repeated of a card in words, so that one field cannot fill the report.
+/// What is repeated of a card in words, so that one field can neither fill the report nor speak to a
+/// terminal.
 fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
-    let mut short: String = text.chars().take(LONGEST).collect();
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut short: String = text.chars().take(LONGEST).map(plain).collect();
     if text.chars().nth(LONGEST).is_some() {
         short.push('…');
     }

@@ -217,6 +217,7 @@ impl<'a> Attempt<'a> {
         if jws.header.contains_key("crit") {
             return Err(Reason::Critical);
         }
+        let signature = jws.signature.map_err(Reason::Malformed)?;
         let id = text(&jws.header, "kid").ok_or(Reason::NoKeyId)?;
         self.check_time(&jws.header)?;
         let key_set = text(&jws.header, "jku");
@@ -226,7 +227,7 @@ impl<'a> Attempt<'a> {
         };
         // Each key that could be it is tried; the reason of the one that came furthest is told.
         for key in self.keys.candidates(id, key_set) {
-            match self.check_key(jws, key, algorithm) {
+            match self.check_key((jws.protected, signature), key, algorithm) {
                 Ok((form, payload)) => {
                     return Ok(Held {
                         key_id: id.to_owned(),
@@ -244,7 +245,7 @@ impl<'a> Attempt<'a> {
 
     fn check_key(
         &self,
-        jws: &Jws<'_>,
+        (protected, signature): (&str, &str),
         key: &Key,
         algorithm: Algorithm,
     ) -> Result<(Form, &'a [u8]), Reason> {
@@ -257,14 +258,9 @@ impl<'a> Attempt<'a> {
             return Err(Reason::KeyTime);
         }
         let holds = |payload: &[u8]| {
-            let input = signing_input(jws.protected, payload);
-            crypto::verify(
-                &jws.signature,
-                input.as_bytes(),
-                key.decoding(),
-                algorithm.jwa(),
-            )
-            .unwrap_or(false)
+            let input = signing_input(protected, payload);
+            crypto::verify(signature, input.as_bytes(), key.decoding(), algorithm.jwa())
+                .unwrap_or(false)
         };
         self.payloads
             .iter()
@@ -297,7 +293,8 @@ impl<'a> Attempt<'a> {
 pub(crate) struct Jws<'a> {
     protected: &'a str,
     pub(crate) header: Map<String, Value>,
-    signature: String,
+    /// In base64url; else why not. The header is judged before it: under `none` there is none.
+    pub(crate) signature: Result<&'a str, &'static str>,
 }
 
 /// base64url without padding (RFC 7515 2); padding is not held against a signer.
@@ -310,20 +307,20 @@ impl<'a> Jws<'a> {
     pub(crate) fn of(entry: &'a Value) -> Result<Self, Reason> {
         let field = |name| entry.get(name).and_then(Value::as_str);
         let protected = field("protected").ok_or(Reason::Malformed("no protected header"))?;
-        let signature = field("signature").ok_or(Reason::Malformed("no signature"))?;
         let header = BASE64URL
             .decode(protected)
             .map_err(|_| Reason::Malformed("the protected header is not base64url"))?;
         let header = serde_json::from_slice(&header)
             .map_err(|_| Reason::Malformed("the protected header is not a JSON object"))?;
-        let signature = signature.trim_end_matches('=');
-        if signature.is_empty() || BASE64URL.decode(signature).is_err() {
-            return Err(Reason::Malformed("the signature is not base64url"));
-        }
+        let signature = match field("signature").map(|text| text.trim_end_matches('=')) {
+            None | Some("") => Err("no signature"),
+            Some(text) if BASE64URL.decode(text).is_err() => Err("the signature is not base64url"),
+            Some(text) => Ok(text),
+        };
         Ok(Self {
             protected,
             header,
-            signature: signature.to_owned(),
+            signature,
         })
     }
 }
@@ -347,7 +344,8 @@ fn text<'a>(header: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 
 /// What is repeated to people of what a stranger wrote.
 fn shortened(text: &str) -> String {
-    text.chars().take(200).collect()
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().take(200).map(plain).collect()
 }
 
 fn list(refusals: &[Refusal]) -> String {

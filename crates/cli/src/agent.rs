@@ -104,7 +104,8 @@ impl Agent {
     }
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+/// Reads `NAME=VALUE`.
+pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once('=').ok_or("it has no '='")?;
     let name = name.trim().parse().map_err(|_| "that is no header name")?;
     let value = value

@@ -1,109 +1,56 @@
-//! `daca card`: what an agent says of itself.
+//! `daca card`: what an agent says of itself, whether that can be believed, and what is wrong with it.
+//!
+//! # Invariants
+//! - `daca card URL` is `daca card fetch URL`.
 
-use mesh_client::{Call, discovery};
-use serde_json::Value;
+mod fetch;
+mod lint;
+mod sign;
+mod source;
+mod verify;
 
 use crate::{
     agent::Agent,
     exit::{Exit, Failure},
-    output::{Format, Output, Tone},
+    output::Output,
 };
 
-/// Whose card, and which of the two.
+/// What to do with a card; without a word, to print the one at a URL.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     #[command(flatten)]
-    agent: Agent,
+    agent: Option<Agent>,
     /// The card that authenticated callers get, instead of the public one
-    #[arg(long)]
+    #[arg(long, requires = "url")]
     extended: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Print an agent's card
+    Fetch(fetch::Args),
+    /// Check a card's signatures against keys that you trust
+    Verify(verify::Args),
+    /// Print a card with one more signature
+    Sign(sign::Args),
+    /// List what is wrong with a card
+    Lint(lint::Args),
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
-    let card: Value = if args.extended {
-        let client = args.agent.client().await?;
-        let card = client.extended_card(&Call::default()).await?;
-        serde_json::to_value(card).map_err(Failure::answer)?
-    } else {
-        let card = discovery::fetch_card(&args.agent.url, &args.agent.options()).await?;
-        serde_json::from_slice(&card.to_bytes()).map_err(Failure::answer)?
-    };
-    match output.format {
-        Format::Json => output.json(&card)?,
-        Format::Text => print(&card, output),
-    }
-    Ok(Exit::Ok)
-}
-
-fn print(card: &Value, output: &Output) {
-    let name = output.paint(Tone::Strong, text(card, "name"));
-    output.line(&format!("{name} {}", text(card, "version")));
-    output.line(text(card, "description"));
-    // 1.0 has a list of interfaces; 0.3 one URL, its transport, and a list of others.
-    if let Some(url) = card.get("url").and_then(Value::as_str) {
-        let (binding, version) = (
-            text(card, "preferredTransport"),
-            text(card, "protocolVersion"),
-        );
-        output.line(&format!("  {binding:<10} {version:<5} {url}"));
-    }
-    for list in ["supportedInterfaces", "additionalInterfaces"] {
-        for interface in items(card, list) {
-            let binding = either(interface, "protocolBinding", "transport");
-            let (version, url) = (text(interface, "protocolVersion"), text(interface, "url"));
-            let tenant = text(interface, "tenant");
-            let tenant = if tenant.is_empty() {
-                String::new()
-            } else {
-                format!("  tenant {tenant}")
-            };
-            output.line(&format!("  {binding:<10} {version:<5} {url}{tenant}"));
+    match (args.verb, args.agent) {
+        (Some(Verb::Fetch(args)), _) => fetch::run(args, output).await,
+        (Some(Verb::Verify(args)), _) => verify::run(args, output).await,
+        (Some(Verb::Sign(args)), _) => sign::run(&args, output),
+        (Some(Verb::Lint(args)), _) => lint::run(&args, output).await,
+        (None, Some(agent)) => {
+            let extended = args.extended;
+            fetch::run(fetch::Args { agent, extended }, output).await
         }
+        // clap asks for a URL before it comes to this.
+        (None, None) => Err(Failure::usage(anyhow::anyhow!("which agent's card?"))),
     }
-    let able: Vec<&str> = card
-        .get("capabilities")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| value.as_bool() == Some(true))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    output.line(&format!(
-        "can: {}",
-        if able.is_empty() {
-            "-".to_owned()
-        } else {
-            able.join(", ")
-        }
-    ));
-    for skill in items(card, "skills") {
-        let name = output.paint(Tone::Strong, text(skill, "name"));
-        output.line(&format!("skill {name}: {}", text(skill, "description")));
-        for example in items(skill, "examples") {
-            output.line(&format!(
-                "    e.g. {}",
-                example.as_str().unwrap_or_default()
-            ));
-        }
-    }
-}
-
-fn text<'a>(from: &'a Value, key: &str) -> &'a str {
-    from.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn either<'a>(from: &'a Value, key: &str, other: &str) -> &'a str {
-    let found = text(from, key);
-    if found.is_empty() {
-        text(from, other)
-    } else {
-        found
-    }
-}
-
-fn items<'a>(from: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    from.get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
 }

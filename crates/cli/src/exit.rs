@@ -10,7 +10,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done. A task that waits for input counts as done: the agent answered.
     Ok = 0,
-    /// The task failed, or was rejected or canceled; or a role could not start or go on.
+    /// The task failed, or was rejected or canceled; a card does not verify or has errors; or a role
+    /// could not start or go on.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -23,7 +24,8 @@ pub(crate) enum Exit {
 /// What `daca --help` says about them.
 pub(crate) const HELP: &str = "Exit codes:
   0  done (a task that asks for input counts as done)
-  1  the task failed, was rejected or canceled; or a role could not start or go on
+  1  the task failed, was rejected or canceled; a card does not verify or has errors; or a role
+     could not start or go on
   2  the command line is wrong
   3  the agent answered with an A2A error, or not as A2A says
   4  no connection, or one that broke

@@ -63,8 +63,8 @@ enum Verb {
     /// Look at an agent's tasks, follow or cancel them
     #[command(subcommand)]
     Tasks(tasks::Verb),
-    /// Print an agent's card
-    Card(card::Args),
+    /// Print, verify, sign or check an agent's card
+    Card(Box<card::Args>),
     /// Ask a router about its routing
     #[command(subcommand)]
     Route(route::Verb),
@@ -111,7 +111,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Send(args) => role::here(send::run(args, output)),
         Verb::Stream(args) => role::here(stream::run(args, output)),
         Verb::Tasks(verb) => role::here(tasks::run(verb, output)),
-        Verb::Card(args) => role::here(card::run(args, output)),
+        Verb::Card(args) => role::here(card::run(*args, output)),
         Verb::Route(verb) => role::here(route::run(verb, output)),
     }
 }
@@ -151,6 +151,12 @@ mod tests {
             "daca tasks cancel http://h/a id",
             "daca tasks subscribe http://h/a id",
             "daca card http://h/a",
+            "daca card http://h/a --extended --header a=b",
+            "daca card fetch http://h/a --extended",
+            "daca card verify http://h/a --keys k.json --keys k.pem --jku-allow https://h/jwks",
+            "daca card verify card.json --jku-allow https://h/jwks --algorithm ES256",
+            "daca card sign card.json --key k.pem --kid k1 --jku https://h/jwks --jwks keys.json",
+            "daca card lint - --output json",
             "daca route explain --router http://h --agent a --context c",
             "daca route explain --router http://h --agent a --task t --tenant x",
             "daca route explain --router http://h --agent a",
@@ -170,6 +176,12 @@ mod tests {
             "daca send http://h/a hi --header novalue",
             "daca send http://h/a hi --no-card",
             "daca tasks list http://h/a --status asleep",
+            "daca card",
+            "daca card --extended",
+            "daca card fetch",
+            "daca card verify http://h/a",
+            "daca card verify card.json --keys k.json --algorithm HS256",
+            "daca card sign card.json --key k.pem",
             "daca route explain --router http://h --agent a --context c --task t",
             "daca up --workers 0",
             "daca router --threads 0",

@@ -37,6 +37,14 @@ pub async fn fetch_card(url: &str, options: &Options) -> Result<Card, Error> {
     card_over(&Transport::new(options), url, options).await
 }
 
+/// The same card as the bytes that came: what a signature is about.
+///
+/// # Errors
+/// Those of the connection, and [`Broken::NoCard`] where no card is.
+pub async fn fetch_card_bytes(url: &str, options: &Options) -> Result<Bytes, Error> {
+    bytes_over(&Transport::new(options), &card_url(url), options).await
+}
+
 /// The same over connections that are kept for the calls that follow.
 pub(crate) async fn card_over(
     transport: &Transport,
@@ -44,12 +52,17 @@ pub(crate) async fn card_over(
     options: &Options,
 ) -> Result<Card, Error> {
     let url = card_url(url);
-    let (status, body) = fetch_over(transport, &url, options).await?;
+    let body = bytes_over(transport, &url, options).await?;
+    Card::parse(&body).map_err(|problem| Broken::BadCard { url, problem }.into())
+}
+
+async fn bytes_over(transport: &Transport, url: &str, options: &Options) -> Result<Bytes, Error> {
+    let (status, body) = fetch_over(transport, url, options).await?;
     if status != StatusCode::OK {
-        let status = status.as_u16();
+        let (url, status) = (url.to_owned(), status.as_u16());
         return Err(Broken::NoCard { url, status }.into());
     }
-    Card::parse(&body).map_err(|problem| Broken::BadCard { url, problem }.into())
+    Ok(body)
 }
 
 /// A plain GET of something small in JSON, such as a card; the bound is

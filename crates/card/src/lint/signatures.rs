@@ -23,7 +23,12 @@ pub(super) fn check(card: &Subject<'_>, report: &mut Report) {
     }
     for (pointer, entry) in entries(card.fields, "", "signatures").take(MOST_SIGNATURES) {
         match Jws::of(entry) {
-            Ok(jws) => header(&format!("{pointer}/protected"), &jws.header, report),
+            Ok(jws) => {
+                header(&format!("{pointer}/protected"), &jws.header, report);
+                if let Err(why) = jws.signature {
+                    report.error(pointer, why);
+                }
+            }
             Err(Reason::Malformed(why)) => report.error(pointer, why),
             Err(other) => report.error(pointer, other.to_string()),
         }
