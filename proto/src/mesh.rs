@@ -37,6 +37,10 @@ pub const HOP_LIMIT: u32 = 16;
 /// any other bad request. Its value is the limit.
 pub const HOP_LIMIT_KEY: &str = "hopLimit";
 
+/// The line after which the user's own words stand, in a message whose text begins with what a chat
+/// client said before: instructions and earlier turns. A model that reads language needs no such
+/// line; one that matches words does.
+pub const TO_ANSWER: &str = "The message to answer:";
 /// The headers that only the mesh may set: dropped at the router's edge.
 pub const INTERNAL: [&str; 5] = [AFFINITY, ORPHAN, SLOT, VIEW, BOOT];
 

@@ -12,6 +12,7 @@ pub mod cors;
 pub mod grpc;
 pub mod intake;
 pub mod jsonrpc;
+pub mod openai;
 pub mod pages;
 pub mod rest;
 mod skill;
@@ -126,6 +127,10 @@ impl Front {
             uri: parts.uri,
         };
         let path = caller.uri.path().to_owned();
+        // `v1` names no agent, and no path of A2A's below it is one of these.
+        if let Some(page) = openai::Page::of(&path) {
+            return Box::pin(self.answer_openai(page, caller, body)).await;
+        }
         // The names of pages are reserved, so no agent can lose one of its paths to them.
         if caller.door == Door::Main
             && let Some(page) = pages::Page::of(&caller.method, &path)

@@ -7,6 +7,7 @@
 //!   that are let pass.
 
 mod cards;
+mod openai;
 
 use std::{fmt::Write as _, io::Write as _, path::Path};
 

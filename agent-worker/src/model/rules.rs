@@ -135,6 +135,12 @@ impl<'a> Turn<'a> {
                 names.insert(call.as_str(), name.as_str());
             }
         }
+        // What a chat client said before is told to agents in front; here only the words count that
+        // are meant for an answer now.
+        let text = match text.rsplit_once(mesh_proto::mesh::TO_ANSWER) {
+            Some((_, words)) => words.trim_start(),
+            None => text,
+        };
         Some(Self {
             text,
             fields,

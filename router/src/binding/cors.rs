@@ -27,8 +27,8 @@ impl Default for Settings {
 }
 
 /// What a page may read of an answer besides the headers that every page may.
-const EXPOSED: &str =
-    "a2a-version, a2a-extensions, etag, retry-after, traceparent, www-authenticate";
+const EXPOSED: &str = "a2a-version, a2a-extensions, a2a-context-id, a2a-task-id, etag, \
+                       retry-after, traceparent, www-authenticate, x-should-retry";
 
 impl Settings {
     /// Answers a preflight; `None` for any other request.

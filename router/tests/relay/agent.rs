@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Json(&'static str),
     /// A whole body of a type.
     Whole(&'static str, String),
+    /// A whole JSON body under another status than 200, with one more header.
+    Refusal(StatusCode, (&'static str, &'static str), &'static str),
     /// A body of this type that [`Agent::write`] fills.
     Stream(&'static str),
     /// A message, and status 0 in the trailers.
@@ -212,6 +214,14 @@ impl State {
         match (self.answer)(&seen) {
             Answer::Json(text) => whole("application/json", Bytes::from_static(text.as_bytes())),
             Answer::Whole(kind, text) => whole(kind, Bytes::from(text)),
+            Answer::Refusal(status, (name, value), text) => {
+                let mut response = whole("application/json", Bytes::from_static(text.as_bytes()));
+                *response.status_mut() = status;
+                response
+                    .headers_mut()
+                    .insert(name, HeaderValue::from_static(value));
+                response
+            }
             Answer::Hang => std::future::pending().await,
             Answer::Grpc(message) => {
                 let trailers = HeaderMap::from_iter([(

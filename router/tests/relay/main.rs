@@ -14,6 +14,7 @@ mod cards;
 mod client;
 mod envelope;
 mod gather;
+mod openai;
 
 use std::time::Duration;
 

@@ -433,6 +433,14 @@ fn a_form_is_filled_in_any_order_and_asks_for_the_rest() {
 }
 
 #[test]
+fn of_a_chat_with_its_history_only_the_new_words_are_planned() {
+    let text = "Instructions:\nBe brief and tell the time.\n\nThe conversation so far:\n\
+                user: what time is it in Tokyo?\n\nThe message to answer:\n\nwhat is 17*23+4";
+    let told = Talk::with("assistant").say(text);
+    assert_eq!(told, Talk::with("assistant").say("what is 17*23+4"));
+}
+
+#[test]
 fn an_agent_that_delegates_splits_and_passes_on() {
     expect![[r#"
         ask_assistant {"message":"What time is it in Tokyo?"}

@@ -26,6 +26,8 @@ pub(super) fn lines(router: &str, agents: &[String]) -> Vec<String> {
         rest(router, first, question),
         "# gRPC".to_owned(),
         grpc(router, first, question),
+        "# any client of OpenAI's: base URL, and an agent's name as the model".to_owned(),
+        chat(router, first, question),
         "# the client of this program, against these or any other A2A agents".to_owned(),
     ]);
     for agent in agents {
@@ -61,6 +63,15 @@ fn json_rpc(router: &str, agent: &str, question: &str) -> String {
 fn rest(router: &str, agent: &str, question: &str) -> String {
     let body = json!({"message": message(question)});
     curl(&format!("{router}/{agent}/message:send"), &body.to_string())
+}
+
+fn chat(router: &str, agent: &str, question: &str) -> String {
+    let messages = json!([{"role": "user", "content": question}]);
+    let body = json!({"model": agent, "messages": messages});
+    format!(
+        "curl -s {router}/v1/chat/completions -H 'content-type: application/json' -d {}",
+        quote(&body.to_string())
+    )
 }
 
 fn grpc(router: &str, agent: &str, question: &str) -> String {
@@ -104,6 +115,7 @@ mod tests {
         for expected in [
             "curl -s http://127.0.0.1:8080/assistant -H",
             "curl -s http://127.0.0.1:8080/assistant/message:send -H",
+            "curl -s http://127.0.0.1:8080/v1/chat/completions -H",
             "127.0.0.1:8080 lf.a2a.v1.A2AService/SendMessage",
             " send http://127.0.0.1:8080/desk ",
             " send http://127.0.0.1:8080/planner ",
