@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use mesh_proto::Binding;
-use mesh_tests::{caller::question, mesh::Mesh, wire::Ask};
+use mesh_tests::{caller::words::question, mesh::Mesh, wire::Ask};
 
 use crate::stage::mesh;
 
