@@ -116,7 +116,13 @@ impl Router {
         );
         catalogue.follow(rosters(settings.source, directory, &drain).await?);
         let admission = Arc::new(Admission::new(settings.admission));
-        let dispatch = Dispatch::new(settings.dispatch, settings.envelope, Arc::clone(&catalogue));
+        let dispatch = Dispatch::new(
+            settings.dispatch,
+            settings.envelope,
+            settings.transcode,
+            settings.extensions,
+            Arc::clone(&catalogue),
+        );
         let relay = Arc::new(Relay::new(
             admission,
             Arc::clone(&catalogue),

@@ -16,13 +16,14 @@ pub mod openai;
 pub mod pages;
 pub mod rest;
 mod skill;
+mod version;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use mesh_core::error::CallError;
-use mesh_proto::{AgentName, Fault, Problem, Version, mesh};
+use mesh_proto::{AgentName, Binding, Dialect, Fault, Problem, jsonrpc::RawId, mesh};
 use mesh_runtime::telemetry::Traceparent;
 use serde::Deserialize;
 
@@ -30,6 +31,7 @@ use self::skill::{Skill, To};
 use crate::{
     call::{Body, Reply, whole},
     catalogue::Catalogue,
+    refusal::{Refusal, refusal},
     relay::Relay,
 };
 
@@ -183,10 +185,12 @@ impl Front {
         let is_json_rpc =
             caller.method == Method::POST && !path.trim_matches('/').contains(['/', ':']);
         if is_json_rpc {
+            let dialect = Dialect::new(Binding::JsonRpc, version::guess(caller));
             let id = self.id_of(caller, body).await;
-            return jsonrpc::failure(&id, &error.answer());
+            return refuse(dialect, Some(&id), &error.answer());
         }
-        rest::failure(&error.answer())
+        let style = rest::style(path).unwrap_or_else(|| version::guess(caller));
+        refuse(Dialect::new(Binding::Rest, style), None, &error.answer())
     }
 }
 
@@ -263,6 +267,19 @@ fn pass(reply: Reply) -> Response<Body> {
     response
 }
 
+/// An error in the caller's own dialect; `id` is that of the call, over JSON-RPC.
+fn refuse(dialect: Dialect, id: Option<&RawId>, problem: &Problem) -> Response<Body> {
+    let Refusal {
+        status,
+        headers,
+        body,
+    } = refusal(dialect, id, problem);
+    let mut response = Response::new(whole(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
 /// A JSON answer of our own.
 fn json(status: StatusCode, kind: &'static str, bytes: bytes::Bytes) -> Response<Body> {
     let mut response = Response::new(whole(bytes));
@@ -276,25 +293,6 @@ fn json(status: StatusCode, kind: &'static str, bytes: bytes::Bytes) -> Response
 /// A foreign name in a message of ours: bounded.
 fn shortened(name: &str) -> String {
     name.chars().take(64).collect()
-}
-
-/// The version that a caller states: in the header, else in the query (spec 3.6.1). One that we do
-/// not know is left to the agent to refuse.
-fn stated_version(caller: &Caller) -> Option<Version> {
-    let header = caller
-        .headers
-        .get(mesh::A2A_VERSION)
-        .and_then(|value| value.to_str().ok());
-    let query = || {
-        let pairs = url::form_urlencoded::parse(caller.uri.query()?.as_bytes());
-        pairs
-            .into_iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(mesh::A2A_VERSION))
-    };
-    match header {
-        Some(stated) => Version::parse(stated),
-        None => query().and_then(|(_, stated)| Version::parse(&stated)),
-    }
 }
 
 /// Refuses a body that says it is something other than JSON; one that says nothing is read.

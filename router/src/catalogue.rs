@@ -44,6 +44,7 @@ use tracing::{info, warn};
 use self::cards::Cards;
 use crate::{
     meter::{AgentMeter, Metrics},
+    promise::Promise,
     upstream::{Endpoint, Line, Origins, Written},
 };
 
@@ -375,6 +376,15 @@ impl Agent {
             .find_map(|endpoint| endpoint.facts().written.clone())
     }
 
+    /// What its card promises; nothing where none could be read.
+    #[must_use]
+    pub fn promise(&self) -> Option<Arc<Promise>> {
+        self.endpoints.iter().find_map(|endpoint| {
+            let facts = endpoint.facts();
+            facts.card.is_some().then(|| Arc::clone(&facts.promise))
+        })
+    }
+
     /// The tenant that its card asks for in a binding.
     #[must_use]
     pub fn tenant(&self, binding: Binding) -> Option<String> {
@@ -396,8 +406,8 @@ impl Agent {
             .count()
     }
 
-    /// Where an endpoint takes a dialect: by its own card, else by that of a replica, else, where no
-    /// card could be read at all, JSON-RPC at the configured URL.
+    /// Where an endpoint takes a call of this dialect, in its own or in another: by its own card, else by
+    /// that of a replica, else, where no card could be read at all, JSON-RPC at the configured URL.
     #[must_use]
     pub fn line(&self, endpoint: &Endpoint, dialect: Dialect, origins: &Origins) -> Option<Line> {
         let mut facts = endpoint.facts();

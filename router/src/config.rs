@@ -25,7 +25,8 @@ use crate::{
     admission, binding,
     catalogue::cards::{self, Cards},
     dispatch, gather,
-    upstream::envelope,
+    promise::extensions,
+    upstream::{envelope, transcode},
 };
 
 /// Where a router listens when nobody says.
@@ -69,6 +70,10 @@ pub struct File {
     pub envelope: envelope::Settings,
     /// Bounds of a list over several members.
     pub gather: gather::Settings,
+    /// Bounds of what is put into another dialect.
+    pub transcode: transcode::Settings,
+    /// Which extensions callers may use: `allow`, `deny`.
+    pub extensions: extensions::Settings,
     /// Bounds of all calls together.
     pub admission: admission::Settings,
 }
@@ -141,6 +146,10 @@ pub struct Settings {
     pub envelope: envelope::Settings,
     /// See [`File::gather`].
     pub gather: gather::Settings,
+    /// See [`File::transcode`].
+    pub transcode: transcode::Settings,
+    /// See [`File::extensions`].
+    pub extensions: extensions::Settings,
     /// See [`File::admission`].
     pub admission: admission::Settings,
 }
@@ -275,6 +284,8 @@ impl Flags {
             dispatch: file.dispatch,
             envelope: file.envelope,
             gather: file.gather,
+            transcode: file.transcode,
+            extensions: file.extensions,
             admission: file.admission,
         })
     }

@@ -8,9 +8,9 @@
 
 pub mod lookup;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use mesh_core::{
     error::{CallError, Retry},
     placement::Reason,
@@ -26,10 +26,12 @@ use crate::{
     call::Ask,
     catalogue::Catalogue,
     passage::{Candidate, Passage},
+    promise::extensions,
     upstream::{
         self, Endpoint, Line,
         envelope::{self, Envelope, Reach},
-        origin::Unanswered,
+        origin::{Carried, Unanswered},
+        transcode::{self, Incoming, Outgoing, Transcoding},
     },
 };
 
@@ -53,6 +55,8 @@ impl Default for Settings {
 pub struct Dispatch {
     settings: Settings,
     envelopes: envelope::Settings,
+    transcoding: transcode::Settings,
+    extensions: extensions::Settings,
     catalogue: Arc<Catalogue>,
 }
 
@@ -62,11 +66,15 @@ impl Dispatch {
     pub const fn new(
         settings: Settings,
         envelopes: envelope::Settings,
+        transcoding: transcode::Settings,
+        extensions: extensions::Settings,
         catalogue: Arc<Catalogue>,
     ) -> Self {
         Self {
             settings,
             envelopes,
+            transcoding,
+            extensions,
             catalogue,
         }
     }
@@ -129,45 +137,50 @@ impl Dispatch {
         let line = line.ok_or(CallError::BindingNotOffered {
             binding: ask.dialect.binding,
         })?;
-        endpoint.meter.attempts.inc();
-        let mut headers = self.headers(ask, passage, candidate);
-        let (mut below, mut body) = (&*ask.path, ask.body.clone());
-        if let Some(envelope) = envelope {
-            envelope.adapt(&mut headers);
-            below = envelope.path.as_deref().unwrap_or(below);
-            body = envelope.body.clone().unwrap_or(body);
+        let transcoding = Transcoding::between(ask, &line, self.transcoding);
+        if let Some(transcoding) = &transcoding {
+            let (client, agent) = transcoding.dialects();
+            passage.agent.meter.transcoded(client, agent);
         }
-        let path = match ask.dialect.binding {
-            Binding::Grpc => grpc::path(ask.operation),
-            Binding::JsonRpc | Binding::Rest => below,
-        };
-        let sent = line.send(ask.method.clone(), path, headers, body);
-        let sent = match self.patience(ask) {
+        let headers = self.headers(ask, passage, candidate);
+        let Outgoing {
+            method,
+            path,
+            headers,
+            body,
+        } = outgoing(ask, &line, transcoding.as_ref(), envelope, headers)?;
+        endpoint.meter.attempts.inc();
+        let until = self.patience(ask).map(|patience| Instant::now() + patience);
+        let sent = line.send(method, &path, headers, body);
+        let answered = match until {
             None => sent.await,
-            Some(patience) => match tokio::time::timeout(patience, sent).await {
-                Ok(sent) => sent,
+            Some(until) => match tokio::time::timeout_at(until, sent).await {
+                Ok(answered) => answered,
                 Err(_) => return Err(CallError::Deadline),
             },
         };
-        match sent {
-            Ok(response) => {
-                line.origin().readmit();
-                let mut answer = Answer::new(Arc::clone(endpoint), response);
-                self.learn_boot(endpoint, &mut answer.headers);
-                answer.check(ask.dialect.binding)?;
-                if let Some(envelope) = envelope {
-                    answer.seal(envelope);
-                }
-                Ok(answer)
+        let answered = answered.map_err(|error| self.fault(ask, endpoint, &line, &error))?;
+        line.origin().readmit();
+        let mut answer = match transcoding {
+            None => Answer::new(Arc::clone(endpoint), answered),
+            Some(transcoding) => {
+                let translated = Box::pin(translated(transcoding, answered, until)).await?;
+                Answer::translated(Arc::clone(endpoint), translated)
             }
-            Err(error) => Err(self.fault(ask, endpoint, &line, &error)),
+        };
+        self.learn_boot(endpoint, &mut answer.headers);
+        answer.check(ask.dialect.binding)?;
+        if let Some(envelope) = envelope {
+            answer.seal(envelope);
         }
+        Ok(answer)
     }
 
     /// What the upstream gets: the caller's headers, our hop and span, and for our own workers the
     /// route to put in front of new ids.
     fn headers(&self, ask: &Ask, passage: &Passage, candidate: &Candidate) -> HeaderMap {
         let mut headers = ask.headers.clone();
+        self.extensions.filter(&mut headers);
         headers.insert(mesh::HOPS, HeaderValue::from(ask.hops));
         if let Ok(trace) = HeaderValue::from_str(&ask.trace.to_string()) {
             headers.insert(mesh::TRACEPARENT, trace);
@@ -243,6 +256,50 @@ impl Dispatch {
             ),
             upstream::Error::Status(_) | upstream::Error::Page => CallError::UpstreamReset,
         }
+    }
+}
+
+/// What goes down a line: the call as it came, with its ids opened, or in the line's own dialect.
+fn outgoing(
+    ask: &Ask,
+    line: &Line,
+    transcoding: Option<&Transcoding>,
+    envelope: Option<&Envelope>,
+    mut headers: HeaderMap,
+) -> Result<Outgoing, CallError> {
+    if let Some(transcoding) = transcoding {
+        return transcoding.request(ask, envelope, line.tenant.as_deref(), headers);
+    }
+    let (mut below, mut body) = (&*ask.path, ask.body.clone());
+    if let Some(envelope) = envelope {
+        envelope.adapt(&mut headers);
+        below = envelope.path.as_deref().unwrap_or(below);
+        body = envelope.body.clone().unwrap_or(body);
+    }
+    let path = match ask.dialect.binding {
+        Binding::Grpc => Cow::Borrowed(grpc::path(ask.operation)),
+        Binding::JsonRpc | Binding::Rest => Cow::Owned(below.to_owned()),
+    };
+    Ok(Outgoing {
+        method: ask.method.clone(),
+        path,
+        headers,
+        body,
+    })
+}
+
+/// An answer in the client's dialect, if it comes in time.
+async fn translated(
+    transcoding: Transcoding,
+    answered: Response<Carried>,
+    until: Option<Instant>,
+) -> Result<Incoming, CallError> {
+    let answer = transcoding.answer(answered);
+    match until {
+        None => answer.await,
+        Some(until) => tokio::time::timeout_at(until, answer)
+            .await
+            .unwrap_or(Err(CallError::Deadline)),
     }
 }
 

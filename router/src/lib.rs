@@ -15,6 +15,8 @@ pub mod passage;
 pub mod admission;
 pub mod catalogue;
 pub mod upstream;
+pub mod promise;
+pub mod refusal;
 pub mod meter;
 pub mod call;
 

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mesh_proto::{AgentName, Binding, Dialect, Operation};
+use mesh_proto::{AgentName, Binding, Dialect, Operation, Version};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -24,6 +24,7 @@ pub struct Metrics {
     heads: Family<HeadLabels, Histogram, fn() -> Histogram>,
     attempts: Family<EndpointLabels, Counter>,
     unsent: Family<EndpointLabels, Counter>,
+    transcoded: Transcoded,
 }
 
 impl Metrics {
@@ -37,6 +38,7 @@ impl Metrics {
             heads: Family::new_with_constructor(head_histogram as fn() -> Histogram),
             attempts: Family::default(),
             unsent: Family::default(),
+            transcoded: Transcoded::register(registry),
         };
         let calls = "Calls by agent, binding and how they ended";
         registry.register("mesh_router_calls", calls, metrics.calls.clone());
@@ -106,6 +108,7 @@ impl Metrics {
             operations,
             heads,
             running,
+            transcoded: self.transcoded.clone(),
         })
     }
 
@@ -140,6 +143,65 @@ pub struct AgentMeter {
     operations: [[Counter; 11]; 3],
     heads: [[Histogram; 2]; 3],
     running: Gauge,
+    transcoded: Transcoded,
+}
+
+impl AgentMeter {
+    /// A call goes from one dialect into another.
+    pub fn transcoded(&self, client: Dialect, agent: Dialect) {
+        let counter = self.transcoded.0.get(place(client));
+        if let Some(counter) = counter.and_then(|row| row.get(place(agent))) {
+            counter.inc();
+        }
+    }
+}
+
+/// Calls from one dialect into another, of all agents together: the client's, then the agent's.
+#[derive(Clone, Debug)]
+struct Transcoded(Arc<[[Counter; DIALECTS]; DIALECTS]>);
+
+const DIALECTS: usize = Binding::ALL.len() * Version::ALL.len();
+
+impl Transcoded {
+    fn register(registry: &mut Registry) -> Self {
+        let family = Family::<DialectLabels, Counter>::default();
+        let help = "Calls that were put into another dialect, by the client's and the agent's";
+        registry.register("mesh_router_transcoded", help, family.clone());
+        let all = || {
+            let versions = Version::ALL.into_iter();
+            versions.flat_map(|version| {
+                let bindings = Binding::ALL.into_iter();
+                bindings.map(move |binding| Dialect::new(binding, version))
+            })
+        };
+        let mut counters: [[Counter; DIALECTS]; DIALECTS] = Default::default();
+        for client in all() {
+            for agent in all().filter(|agent| *agent != client) {
+                let labels = DialectLabels {
+                    from: name(client),
+                    to: name(agent),
+                };
+                let row = counters.get_mut(place(client));
+                if let Some(counter) = row.and_then(|row| row.get_mut(place(agent))) {
+                    *counter = family.get_or_create_owned(&labels);
+                }
+            }
+        }
+        Self(Arc::new(counters))
+    }
+}
+
+/// A dialect's place in a table of all.
+const fn place(dialect: Dialect) -> usize {
+    let version = match dialect.version {
+        Version::V0_3 => 0,
+        Version::V1_0 => Binding::ALL.len(),
+    };
+    version + column(dialect.binding)
+}
+
+fn name(dialect: Dialect) -> String {
+    format!("{} {}", dialect.binding.label(), dialect.version)
 }
 
 /// An endpoint's counters.
@@ -214,11 +276,16 @@ impl CallMeter {
     }
 
     const fn binding(&self) -> usize {
-        match self.dialect.binding {
-            Binding::JsonRpc => 0,
-            Binding::Grpc => 1,
-            Binding::Rest => 2,
-        }
+        column(self.dialect.binding)
+    }
+}
+
+/// A binding's place in a table of all.
+const fn column(binding: Binding) -> usize {
+    match binding {
+        Binding::JsonRpc => 0,
+        Binding::Grpc => 1,
+        Binding::Rest => 2,
     }
 }
 
@@ -244,6 +311,12 @@ struct EndpointLabels {
 struct OperationLabels {
     operation: &'static str,
     binding: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct DialectLabels {
+    from: String,
+    to: String,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

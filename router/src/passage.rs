@@ -37,12 +37,15 @@ impl Passage {
     /// Decides where a call may go: one load of the snapshot, and no more of it than is needed kept.
     ///
     /// # Errors
-    /// [`CallError`]: no such agent, or none of its members to be had.
+    /// [`CallError`]: no such agent, a call beyond what its card promises, or none of its members to be had.
     pub fn decide(catalogue: &Catalogue, ask: &Ask, now: Instant) -> Result<Self, CallError> {
         let snapshot = catalogue.snapshot();
         let Some(agent) = snapshot.agent(ask.agent.as_str()) else {
             return Err(CallError::no_such_agent(ask.agent.as_str()));
         };
+        if let Some(promise) = agent.promise() {
+            promise.check(ask)?;
+        }
         let facts = ask.keys.facts(&ask.agent, ask.operation);
         let placement = agent.place(catalogue.keys(), &facts, now)?;
         let members = placement.candidates.iter().enumerate();

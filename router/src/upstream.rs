@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod line;
 pub mod origin;
 pub mod page;
+pub mod transcode;
 
 use std::{
     collections::HashMap,
@@ -30,7 +31,7 @@ use self::{
     origin::{Origin, Unanswered},
     page::PAGE_BYTES,
 };
-use crate::meter::EndpointMeter;
+use crate::{meter::EndpointMeter, promise::Promise};
 
 pub use line::Line;
 pub use page::{Page, Written, report};
@@ -58,6 +59,8 @@ pub struct Facts {
     pub written: Option<Arc<Written>>,
     /// Where it listens: by its card, else by that of a replica, else JSON-RPC at the configured URL.
     pub lines: Arc<[Line]>,
+    /// What its card promises.
+    pub promise: Arc<Promise>,
     /// The replica's card by which it is taken to listen, while its own can't be read.
     lent: Option<Arc<Card>>,
     /// Its boot id, once it has shown itself to be a worker of ours.
@@ -225,11 +228,13 @@ impl Endpoint {
             written.modified = earlier.modified.min(written.modified);
         }
         let lines = Line::all(card, &self.base, &self.home, origins);
+        let promise = Arc::new(Promise::of(card));
         let (card, written) = (Arc::new(card.clone()), Arc::new(written));
         self.facts.rcu(|known| Facts {
             card: Some(Arc::clone(&card)),
             written: Some(Arc::clone(&written)),
             lines: Arc::clone(&lines),
+            promise: Arc::clone(&promise),
             lent: None,
             ..(**known).clone()
         });

@@ -14,13 +14,16 @@ use hyper::body::Incoming;
 use mesh_core::error::CallError;
 use mesh_proto::{
     AgentName, Binding, Dialect, FILE_DESCRIPTOR_SET, Fault, Operation, Problem, Version, grpc,
-    jsonrpc::RawId, mesh, scan,
+    mesh, scan,
 };
 use tonic::{body::Body as TonicBody, service::Routes};
 use tower::ServiceExt as _;
 
-use super::{Caller, Door, Front, intake, pass, skill::Skill};
-use crate::call::{Ask, Body, Broken, Farewell, Keys, LastWords, empty};
+use super::{Caller, Door, Front, intake, pass, refuse, skill::Skill, version};
+use crate::{
+    call::{Ask, Body, Broken, Keys},
+    refusal::farewell,
+};
 
 /// Bytes before each message: a flag and a length.
 const PREFIX: usize = 5;
@@ -84,9 +87,15 @@ impl Front {
         let Some(operation) = grpc::operation(caller.uri.path()) else {
             let path = super::shortened(caller.uri.path());
             let message = format!("there is no method {path} here");
-            return failure(&Problem::new(Fault::MethodNotFound, message));
+            let dialect = Dialect::new(Binding::Grpc, version::guess(&caller));
+            return refuse(dialect, None, &Problem::new(Fault::MethodNotFound, message));
         };
-        match self.ask_grpc(operation, &caller, body).await {
+        let dialect = Dialect::new(Binding::Grpc, Version::V1_0);
+        let failure = |problem: &Problem| refuse(dialect, None, problem);
+        if let Err(problem) = version::settle(&caller, dialect.version) {
+            return failure(&problem);
+        }
+        match self.ask_grpc(dialect, operation, &caller, body).await {
             Ok(ask) => match self.carried(ask, &caller).await {
                 Ok(reply) => pass(reply),
                 Err(error) => failure(&error.answer()),
@@ -97,6 +106,7 @@ impl Front {
 
     async fn ask_grpc(
         &self,
+        dialect: Dialect,
         operation: Operation,
         caller: &Caller,
         body: Incoming,
@@ -135,10 +145,9 @@ impl Front {
                 frame(&message)
             }
         };
-        let stated = super::stated_version(caller).unwrap_or(Version::V1_0);
         Ok(Ask {
             agent,
-            dialect: Dialect::new(Binding::Grpc, stated),
+            dialect,
             operation,
             keys,
             method: Method::POST,
@@ -148,10 +157,7 @@ impl Front {
             plain,
             hops: caller.hops(),
             trace: caller.trace(),
-            farewell: Farewell {
-                id: None,
-                write: last_trailers,
-            },
+            farewell: farewell(dialect, None),
         })
     }
 
@@ -308,20 +314,4 @@ impl Services {
         let response = answered.unwrap_or_else(|never| match never {});
         response.map(|body| body.map_err(|_| Broken).boxed_unsync())
     }
-}
-
-/// An error as a gRPC head that is its own end ("Trailers-Only").
-pub(super) fn failure(problem: &Problem) -> Response<Body> {
-    let mut response = Response::new(empty());
-    let headers = response.headers_mut();
-    *headers = grpc::trailers(problem);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
-    response
-}
-
-fn last_trailers(_id: Option<&RawId>, problem: &Problem) -> LastWords {
-    LastWords::Trailers(grpc::trailers(problem))
 }

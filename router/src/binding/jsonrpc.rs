@@ -6,14 +6,13 @@
 
 use http::{Method, Response, StatusCode, header};
 use hyper::body::Incoming;
-use mesh_proto::{
-    Binding, Dialect, Fault, Problem, Version,
-    jsonrpc::{self, RawId},
-    scan, sse,
-};
+use mesh_proto::{Binding, Dialect, Fault, Problem, Version, jsonrpc::RawId, scan};
 
-use super::{Caller, Front, To, intake, json, pass};
-use crate::call::{Ask, Body, Farewell, Keys, LastWords};
+use super::{Caller, Front, To, intake, pass, version};
+use crate::{
+    call::{Ask, Body, Keys},
+    refusal::farewell,
+};
 
 impl Front {
     pub(super) async fn answer_json_rpc(
@@ -22,9 +21,9 @@ impl Front {
         caller: Caller,
         body: Incoming,
     ) -> Response<Body> {
-        let unknown = RawId::null();
+        let (unknown, guess) = (RawId::null(), version::guess(&caller));
         if caller.method != Method::POST {
-            let mut refused = failure(&unknown, &wrong_method(&caller.method));
+            let mut refused = failure(guess, &unknown, &wrong_method(&caller.method));
             *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             refused
                 .headers_mut()
@@ -32,32 +31,37 @@ impl Front {
             return refused;
         }
         if let Err(problem) = super::check_json(&caller.headers) {
-            return failure(&unknown, &problem);
+            return failure(guess, &unknown, &problem);
         }
         let read = intake::read(body, &self.settings.body).await;
         let body = match read {
             Ok(body) => body,
-            Err(error) => return failure(&unknown, &error.answer()),
+            Err(error) => return failure(guess, &unknown, &error.answer()),
         };
         let readable = match intake::readable(&caller.headers, &body, &self.settings.body) {
             Ok(readable) => readable,
-            Err(error) => return failure(&unknown, &error.answer()),
+            Err(error) => return failure(guess, &unknown, &error.answer()),
         };
         let envelope = match scan::json_rpc(&readable) {
             Ok(envelope) => envelope,
-            Err(rejected) => return failure(&rejected.id, &rejected.problem),
+            Err(rejected) => return failure(guess, &rejected.id, &rejected.problem),
         };
         let id = envelope.id.clone();
-        let (operation, stated) = (envelope.operation, envelope.version);
+        let (operation, style) = (envelope.operation, envelope.version);
+        let version = match version::settle(&caller, style) {
+            Ok(version) => version,
+            Err(problem) => return failure(style, &id, &problem),
+        };
+        let dialect = Dialect::new(Binding::JsonRpc, version);
         let keys = Keys::from(&envelope.ids);
         let mut headers = caller.onward();
         let agent = match self.settle(to, operation, &keys, &mut headers) {
             Ok(agent) => agent,
-            Err(error) => return failure(&id, &error.answer()),
+            Err(error) => return failure(version, &id, &error.answer()),
         };
         let ask = Ask {
             agent,
-            dialect: Dialect::new(Binding::JsonRpc, version(&caller, stated)),
+            dialect,
             operation,
             keys,
             method: Method::POST,
@@ -72,14 +76,11 @@ impl Front {
             plain: intake::inflated(readable),
             hops: caller.hops(),
             trace: caller.trace(),
-            farewell: Farewell {
-                id: Some(id.clone()),
-                write: last_event,
-            },
+            farewell: farewell(dialect, Some(id.clone())),
         };
         match self.carried(ask, &caller).await {
             Ok(reply) => pass(reply),
-            Err(error) => failure(&id, &error.answer()),
+            Err(error) => failure(version, &id, &error.answer()),
         }
     }
 
@@ -98,28 +99,9 @@ impl Front {
     }
 }
 
-/// An error as a JSON-RPC object. The HTTP status is 200, as the SDKs have it, but for what the
-/// infrastructure between must see: who you are, how much, and come back later.
-pub(super) fn failure(id: &RawId, problem: &Problem) -> Response<Body> {
-    let status = match problem.fault {
-        Fault::Unauthenticated
-        | Fault::PermissionDenied
-        | Fault::TooLarge
-        | Fault::Exhausted
-        | Fault::Unavailable
-        | Fault::DeadlineExceeded => StatusCode::from_u16(problem.fault.row().http),
-        _ => Ok(StatusCode::OK),
-    };
-    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, "application/json", jsonrpc::error(id, problem));
-    super::rest::retry_after(problem, response.headers_mut());
-    response
-}
-
-fn last_event(id: Option<&RawId>, problem: &Problem) -> LastWords {
-    let null = RawId::null();
-    let data = jsonrpc::error(id.unwrap_or(&null), problem);
-    LastWords::Event(sse::write(&sse::Event::of_data(&data)))
+/// An error as a JSON-RPC object.
+fn failure(version: Version, id: &RawId, problem: &Problem) -> Response<Body> {
+    super::refuse(Dialect::new(Binding::JsonRpc, version), Some(id), problem)
 }
 
 fn wrong_method(method: &Method) -> Problem {
@@ -127,9 +109,4 @@ fn wrong_method(method: &Method) -> Problem {
         Fault::InvalidRequest,
         format!("JSON-RPC is spoken by POST, not {method}"),
     )
-}
-
-/// Header, then query parameter, then what the method's name tells (spec 3.6).
-fn version(caller: &Caller, by_name: Version) -> Version {
-    super::stated_version(caller).unwrap_or(by_name)
 }

@@ -2,24 +2,23 @@
 //!
 //! # Invariants
 //! - Path and query go on as they came, escapes and all.
-//! - An error is a `google.rpc.Status` in JSON with the row's HTTP status (spec 11.6).
+//! - An error has the shape of the caller's version: a `google.rpc.Status` in JSON in 1.0 (spec 11.6).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::Response;
 use hyper::body::Incoming;
 use mesh_core::error::CallError;
 use mesh_proto::{
-    Binding, Dialect, Fault, Operation, Problem,
-    jsonrpc::RawId,
+    Binding, Dialect, Operation, Problem, Version,
     rest::{self, Route},
-    scan, sse,
+    scan,
 };
 
-use super::{Caller, Front, To, intake, json, pass};
-use crate::call::{Ask, Body, Farewell, Keys, LastWords};
-
-/// What an unavailable mesh asks its callers to wait, in seconds: one ejection's order of magnitude.
-const RETRY_SECONDS: &str = "1";
+use super::{Caller, Front, To, intake, pass, refuse, version};
+use crate::{
+    call::{Ask, Body, Keys},
+    refusal::farewell,
+};
 
 impl Front {
     pub(super) async fn answer_rest(
@@ -31,8 +30,16 @@ impl Front {
     ) -> Response<Body> {
         let route = match rest::route(&caller.method, below, caller.uri.query()) {
             Ok(route) => route,
-            Err(problem) => return failure(&problem),
+            Err(problem) => {
+                let style = style(below).unwrap_or_else(|| version::guess(&caller));
+                return refuse(Dialect::new(Binding::Rest, style), None, &problem);
+            }
         };
+        let dialect = Dialect::new(Binding::Rest, route.version);
+        let failure = |problem: &Problem| refuse(dialect, None, problem);
+        if let Err(problem) = version::settle(&caller, route.version) {
+            return failure(&problem);
+        }
         let body = match intake::read(body, &self.settings.body).await {
             Ok(body) => body,
             Err(error) => return failure(&error.answer()),
@@ -41,7 +48,6 @@ impl Front {
             Ok(found) => found,
             Err(error) => return failure(&error.answer()),
         };
-        let version = super::stated_version(&caller).unwrap_or(route.version);
         let path = match caller.uri.query() {
             Some(query) => format!("{below}?{query}"),
             None => below.to_owned(),
@@ -53,7 +59,7 @@ impl Front {
         };
         let ask = Ask {
             agent,
-            dialect: Dialect::new(Binding::Rest, version),
+            dialect,
             operation: route.operation,
             keys,
             method: caller.method.clone(),
@@ -63,10 +69,7 @@ impl Front {
             plain,
             hops: caller.hops(),
             trace: caller.trace(),
-            farewell: Farewell {
-                id: None,
-                write: last_event,
-            },
+            farewell: farewell(dialect, None),
         };
         match self.carried(ask, &caller).await {
             Ok(reply) => pass(reply),
@@ -106,22 +109,14 @@ impl Front {
     }
 }
 
-/// An error as a `google.rpc.Status` in JSON.
+/// An error to somebody who asked for a page, and so speaks no version.
 pub(super) fn failure(problem: &Problem) -> Response<Body> {
-    let (status, body) = rest::error(problem);
-    let mut response = json(status, "application/json", body);
-    retry_after(problem, response.headers_mut());
-    response
+    refuse(Dialect::new(Binding::Rest, Version::V1_0), None, problem)
 }
 
-/// Says when to come back, where coming back can help.
-pub(super) fn retry_after(problem: &Problem, headers: &mut HeaderMap) {
-    if matches!(problem.fault, Fault::Unavailable | Fault::Exhausted) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
-    }
-}
-
-fn last_event(_id: Option<&RawId>, problem: &Problem) -> LastWords {
-    let (_, data) = rest::error(problem);
-    LastWords::Event(sse::write(&sse::Event::of_data(&data)))
+/// The version of a path that may be no operation's: what begins with `/v1` is of 0.3. Unset where
+/// nothing can be told.
+pub(super) fn style(path: &str) -> Option<Version> {
+    let first = path.trim_start_matches('/').split('/').next();
+    (first == Some("v1")).then_some(Version::V0_3)
 }

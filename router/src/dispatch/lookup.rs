@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //! - Only a look-up reads an answer; every other answer's body passes unread, but for ids that are
-//!   sealed on the way (`upstream::envelope`).
+//!   sealed on the way (`upstream::envelope`), and what comes in another dialect (`upstream::transcode`).
 //! - A look-up reads one page at most; a longer answer is certainly a task, and is lost to nobody:
 //!   what was read goes on in front of the rest.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -14,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use mesh_core::error::CallError;
 use mesh_proto::{Binding, Fault, error::GrpcCode, json};
@@ -26,6 +27,7 @@ use crate::{
         Endpoint,
         envelope::{Envelope, Sealer},
         origin::Carried,
+        transcode,
     },
 };
 
@@ -56,10 +58,21 @@ enum Knows {
 /// A body of which the first frames may have been read already.
 #[derive(Debug)]
 pub struct Peeked {
-    read: std::collections::VecDeque<Frame<Bytes>>,
-    rest: Carried,
+    read: VecDeque<Frame<Bytes>>,
+    rest: Rest,
     /// What seals ids on the way out, where any are to be sealed.
     sealer: Option<Sealer>,
+}
+
+/// What follows the frames that have been read.
+#[derive(Debug)]
+enum Rest {
+    /// The endpoint's own bytes.
+    AsItComes(Carried),
+    /// Its events in the client's dialect.
+    Translated(Box<transcode::Stream>),
+    /// Nothing.
+    Nothing,
 }
 
 impl Answer {
@@ -72,11 +85,31 @@ impl Answer {
             status: parts.status,
             headers: parts.headers,
             body: Peeked {
-                read: std::collections::VecDeque::new(),
-                rest,
+                read: VecDeque::new(),
+                rest: Rest::AsItComes(rest),
                 sealer: None,
             },
             knows: Knows::Unasked,
+        }
+    }
+
+    /// An answer that came in another dialect. Whether the endpoint knows the task is known already.
+    #[must_use]
+    pub fn translated(endpoint: Arc<Endpoint>, answer: transcode::Incoming) -> Self {
+        let stream = |rest| Rest::Translated(Box::new(rest));
+        Self {
+            endpoint,
+            status: answer.status,
+            headers: answer.headers,
+            body: Peeked {
+                read: answer.read,
+                rest: answer.rest.map_or(Rest::Nothing, stream),
+                sealer: None,
+            },
+            knows: match answer.fault {
+                Some(Fault::TaskNotFound) => Knows::NoSuchTask,
+                Some(_) | None => Knows::Something,
+            },
         }
     }
 
@@ -107,6 +140,9 @@ impl Answer {
 
     /// Reads far enough to tell whether the endpoint knows the task.
     pub async fn settled(mut self, binding: Binding) -> Self {
+        if self.knows != Knows::Unasked {
+            return self;
+        }
         self.knows = match binding {
             Binding::Rest if self.status == StatusCode::NOT_FOUND => Knows::NoSuchTask,
             Binding::Rest => Knows::Something,
@@ -166,7 +202,10 @@ impl Peeked {
     /// Reads one more frame and keeps it. `None` at the end, or when the body breaks: the break then
     /// shows again when the body is carried.
     async fn peek(&mut self) -> Option<&Frame<Bytes>> {
-        let frame = self.rest.frame().await?.ok()?;
+        let Rest::AsItComes(rest) = &mut self.rest else {
+            return None;
+        };
+        let frame = rest.frame().await?.ok()?;
         self.read.push_back(frame);
         self.read.back()
     }
@@ -191,7 +230,7 @@ impl http_body::Body for Peeked {
             }
             let polled = match self.read.pop_front() {
                 Some(frame) => Some(Ok(frame)),
-                None => ready!(Pin::new(&mut self.rest).poll_frame(cx)),
+                None => ready!(self.rest.poll_frame(cx)),
             };
             match (&mut self.sealer, polled) {
                 (Some(sealer), Some(Ok(frame))) => sealer.take(frame)?,
@@ -204,19 +243,36 @@ impl http_body::Body for Peeked {
     fn is_end_stream(&self) -> bool {
         match &self.sealer {
             // An error of gRPC is all head: saying that a body follows would take its status away.
-            Some(sealer) if sealer.is_untouched() => {
-                self.read.is_empty() && self.rest.is_end_stream()
-            }
+            Some(sealer) if sealer.is_untouched() => self.read.is_empty() && self.rest.has_ended(),
             Some(sealer) => sealer.has_ended(),
-            None => self.read.is_empty() && self.rest.is_end_stream(),
+            None => self.read.is_empty() && self.rest.has_ended(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.read.is_empty() && self.sealer.is_none() {
-            self.rest.size_hint()
-        } else {
-            SizeHint::default()
+        match &self.rest {
+            Rest::AsItComes(rest) if self.read.is_empty() && self.sealer.is_none() => {
+                rest.size_hint()
+            }
+            Rest::AsItComes(_) | Rest::Translated(_) | Rest::Nothing => SizeHint::default(),
+        }
+    }
+}
+
+impl Rest {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::AsItComes(rest) => Pin::new(rest).poll_frame(cx),
+            Self::Translated(rest) => rest.poll_next(cx),
+            Self::Nothing => Poll::Ready(None),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::AsItComes(rest) => rest.is_end_stream(),
+            Self::Translated(rest) => rest.has_ended(),
+            Self::Nothing => true,
         }
     }
 }

@@ -22,7 +22,7 @@ use mesh_core::{
     token::{Keys, Kind},
 };
 use mesh_proto::{
-    AgentName, Binding, Dialect, Operation, Version,
+    AgentName, Binding, Dialect, Operation,
     mesh::Incarnation,
     rewrite::{self, Direction, IdMap},
 };
@@ -139,7 +139,7 @@ impl Envelope {
                 keys: Arc::clone(keys),
                 agent: ask.agent.clone(),
                 tenant: ask.keys.tenant.clone(),
-                dialect: dialect(ask),
+                dialect: ask.dialect,
                 operation: ask.operation,
                 in_context: is_bare || task == Some(Kind::EnvelopeInContext),
                 came,
@@ -199,7 +199,7 @@ impl Opening<'_> {
             (None, Binding::JsonRpc | Binding::Rest) => (ask.body.clone(), false),
         };
         let request = Direction::Request;
-        let opened = rewrite::rewrite(dialect(ask), ask.operation, request, message, self)
+        let opened = rewrite::rewrite(ask.dialect, ask.operation, request, message, self)
             .map_err(CallError::BadRequest)?;
         if opened.is_unchanged() {
             return Ok(None);
@@ -228,15 +228,6 @@ impl IdMap for Opening<'_> {
         let native = self.open(id);
         note(&mut self.came.contexts, id, native);
         native.map(Cow::Borrowed)
-    }
-}
-
-/// How the bodies of a call are read. Over gRPC the path tells the version, and only 1.0 has one here,
-/// whatever a header says.
-fn dialect(ask: &Ask) -> Dialect {
-    match ask.dialect.binding {
-        Binding::Grpc => Dialect::new(Binding::Grpc, Version::V1_0),
-        Binding::JsonRpc | Binding::Rest => ask.dialect,
     }
 }
 

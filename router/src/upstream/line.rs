@@ -1,5 +1,9 @@
 //! Lines: the places where an endpoint speaks, which of them a call takes, and one request on one.
 //!
+//! A line that speaks the caller's own dialect is taken before all others, since its bytes pass untouched.
+//! Then comes the one that loses least: another binding of the same version, whose messages are the same;
+//! then another version in the same binding, then the rest. Among equals the agent's own order counts.
+//!
 //! # Invariants
 //! - The host of a line is always the configured one. A card says binding, path and version, and its
 //!   port counts only where its host is the configured host: a card can't send calls elsewhere.
@@ -25,7 +29,8 @@ use super::{
 pub struct Line {
     /// The binding spoken.
     pub binding: Binding,
-    /// The version, where the card names one that we know.
+    /// The version: 1.0 also where the card names one that we do not know. Unset where there is no card to
+    /// name one: then it is whatever the caller speaks.
     pub version: Option<Version>,
     /// The tenant that the card asks for.
     pub tenant: Option<Arc<str>>,
@@ -80,20 +85,29 @@ impl Line {
         };
         Some(Self {
             binding,
-            version: interface.version,
-            tenant: interface.tenant.as_deref().map(Arc::from),
+            version: interface.version.or(Some(Version::V1_0)),
+            tenant: interface
+                .tenant
+                .as_deref()
+                .filter(|tenant| !tenant.is_empty())
+                .map(Arc::from),
             origin: origins.at(&target),
             path: Arc::from(path),
         })
     }
 
-    /// The best line for a dialect: the very version, else any with the binding.
+    /// The best line for a dialect: see the module.
     #[must_use]
     pub fn choose(lines: &[Self], dialect: Dialect) -> Option<&Self> {
-        let with_binding = || lines.iter().filter(|line| line.binding == dialect.binding);
-        with_binding()
-            .find(|line| line.version == Some(dialect.version))
-            .or_else(|| with_binding().next())
+        lines
+            .iter()
+            .min_by_key(|line| loss(dialect, line.dialect(dialect.version)))
+    }
+
+    /// What is spoken on it with a caller of this version.
+    #[must_use]
+    pub fn dialect(&self, caller: Version) -> Dialect {
+        Dialect::new(self.binding, self.version.unwrap_or(caller))
     }
 
     /// Where it leads.
@@ -148,6 +162,20 @@ impl Line {
                 .insert(header::TE, HeaderValue::from_static("trailers"));
         }
         Ok(self.origin.send(wire, request).await?)
+    }
+}
+
+/// How much is lost between two dialects: a rank, not a measure.
+fn loss(client: Dialect, agent: Dialect) -> u8 {
+    let same = (
+        client.version == agent.version,
+        client.binding == agent.binding,
+    );
+    match same {
+        (true, true) => 0,
+        (true, false) => 1,
+        (false, true) => 2,
+        (false, false) => 3,
     }
 }
 
@@ -216,7 +244,7 @@ mod tests {
             {"url":"10.0.0.7:7002","protocolBinding":"GRPC","protocolVersion":"1.0"},
             {"url":"http://10.0.0.7/x","protocolBinding":"https://example.com/own","protocolVersion":"1.0"}]}"#;
         assert_eq!(
-            targets(&"http://10.0.0.7:7000/", card),
+            targets("http://10.0.0.7:7000/", card),
             [
                 (
                     Binding::JsonRpc,
@@ -239,11 +267,46 @@ mod tests {
             {"url":"http://localhost:7001","protocolBinding":"JSONRPC","protocolVersion":"1.0"},
             {"url":"0.0.0.0:7002","protocolBinding":"GRPC","protocolVersion":"1.0"}]}"#;
         assert_eq!(
-            targets(&"http://127.0.0.1:7000", card),
+            targets("http://127.0.0.1:7000", card),
             [
                 (Binding::JsonRpc, "127.0.0.1:7001".to_owned(), String::new()),
                 (Binding::Grpc, "127.0.0.1:7002".to_owned(), String::new()),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn the_line_that_loses_least_is_taken_and_among_equals_the_agents_first() {
+        const CARD: &str = r#"{"name":"x","supportedInterfaces":[
+            {"url":"http://10.0.0.7/grpc","protocolBinding":"GRPC","protocolVersion":"1.1"},
+            {"url":"http://10.0.0.7/rest","protocolBinding":"HTTP+JSON","protocolVersion":"1.0"},
+            {"url":"http://10.0.0.7/old","protocolBinding":"JSONRPC","protocolVersion":"0.3"}]}"#;
+        let lines = lines("http://10.0.0.7", CARD);
+        let taken = |lines: &[Line], binding, version| {
+            let line = Line::choose(lines, Dialect::new(binding, version)).unwrap();
+            line.dialect(version)
+        };
+        use Binding::{Grpc, JsonRpc, Rest};
+        use Version::{V0_3, V1_0};
+        for (client, agent) in [
+            ((Rest, V1_0), (Rest, V1_0)),
+            ((Grpc, V1_0), (Grpc, V1_0)),
+            ((JsonRpc, V0_3), (JsonRpc, V0_3)),
+            // Same version, another binding, the agent's order.
+            ((JsonRpc, V1_0), (Grpc, V1_0)),
+            ((Rest, V0_3), (JsonRpc, V0_3)),
+        ] {
+            let found = taken(&lines, client.0, client.1);
+            assert_eq!(found, Dialect::new(agent.0, agent.1), "{client:?}");
+        }
+        // Only another version left: the same binding before others.
+        let newer: Vec<Line> = lines.iter().take(2).cloned().collect();
+        assert_eq!(taken(&newer, Rest, V0_3), Dialect::new(Rest, V1_0));
+        assert_eq!(taken(&newer, JsonRpc, V0_3), Dialect::new(Grpc, V1_0));
+        // Without a card, JSON-RPC in whatever version.
+        let base = Url::parse("http://10.0.0.7").unwrap();
+        let home = Origins::default().at(&Target::try_from(&base).unwrap());
+        let bare = [Line::bare(&base, &home)];
+        assert_eq!(taken(&bare, Grpc, V0_3), Dialect::new(JsonRpc, V0_3));
     }
 }

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use mesh_proto::{Problem, grpc};
+use mesh_proto::{Problem, grpc, pivot::WireResponse};
 use mesh_runtime::{
     drain::{self, Trigger},
     net::{self, Listener},
@@ -38,6 +38,8 @@ pub(crate) enum Answer {
     Grpc(Bytes),
     /// An error as a head.
     GrpcError(Problem),
+    /// Whatever a codec wrote.
+    Wire(WireResponse),
     /// Never.
     Hang,
 }
@@ -54,10 +56,14 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    method: Method,
+    pub(crate) method: Method,
 }
 
 impl Seen {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -76,7 +82,7 @@ struct State {
     card: Option<String>,
     pages: Option<Pages>,
     seen: Mutex<Vec<Seen>>,
-    stream: Mutex<Option<mpsc::Sender<Bytes>>>,
+    stream: Mutex<Option<mpsc::Sender<Frame<Bytes>>>>,
     is_stream_gone: AtomicBool,
     answer: Box<dyn Fn(&Seen) -> Answer + Send + Sync>,
 }
@@ -158,12 +164,22 @@ impl Agent {
 
     /// Writes to the stream that was asked for last, once there is one.
     pub(crate) async fn write(&self, bytes: Bytes) {
+        self.write_frame(Frame::data(bytes)).await;
+    }
+
+    /// Ends the stream that was asked for last with trailers.
+    pub(crate) async fn write_trailers(&self, trailers: HeaderMap) {
+        self.write_frame(Frame::trailers(trailers)).await;
+        self.end_stream();
+    }
+
+    async fn write_frame(&self, frame: Frame<Bytes>) {
         super::client::eventually("a stream to write to", async || {
             self.state.stream.lock().is_some()
         })
         .await;
         let sender = self.state.stream.lock().clone().unwrap();
-        if sender.send(bytes).await.is_err() {
+        if sender.send(frame).await.is_err() {
             self.state.is_stream_gone.store(true, Ordering::Relaxed);
         }
     }
@@ -231,6 +247,28 @@ impl State {
                 let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
                 typed("application/grpc", body.boxed_unsync())
             }
+            Answer::Wire(wire) => {
+                let WireResponse {
+                    status,
+                    content_type,
+                    body,
+                    trailers,
+                } = wire;
+                let mut response = match trailers {
+                    Some(head) if body.is_empty() => {
+                        let mut response = whole(content_type, body);
+                        response.headers_mut().extend(head);
+                        response
+                    }
+                    Some(trailers) => {
+                        let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
+                        typed(content_type, body.boxed_unsync())
+                    }
+                    None => whole(content_type, body),
+                };
+                *response.status_mut() = status;
+                response
+            }
             Answer::GrpcError(problem) => {
                 let mut response = whole("application/grpc", Bytes::new());
                 response.headers_mut().extend(grpc::trailers(&problem));
@@ -240,7 +278,7 @@ impl State {
                 let (sender, mut receiver) = mpsc::channel(1);
                 *self.stream.lock() = Some(sender);
                 let frames = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
-                let frames = futures_util::StreamExt::map(frames, |bytes| Ok(Frame::data(bytes)));
+                let frames = futures_util::StreamExt::map(frames, Ok);
                 typed(kind, StreamBody::new(frames).boxed_unsync())
             }
         }

@@ -10,6 +10,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_proto::{Binding, pivot::WireRequest};
 use tokio::net::TcpStream;
 
 #[derive(Clone)]
@@ -114,6 +115,38 @@ impl Client {
                 .unwrap(),
         )
         .await
+    }
+
+    /// Whatever a codec wrote, to the agent at this path; the answer is still to be read.
+    pub(crate) async fn call(
+        &self,
+        binding: Binding,
+        at: &str,
+        wire: WireRequest,
+        headers: &[(&str, &str)],
+    ) -> Response<Incoming> {
+        let mut request = match binding {
+            Binding::Grpc => Request::builder().uri(format!("http://{}{}", self.to, wire.path)),
+            Binding::JsonRpc | Binding::Rest => {
+                Request::builder().uri(format!("{at}{}", wire.path))
+            }
+        };
+        request = request.method(wire.method);
+        if let Some(kind) = wire.content_type {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        if binding != Binding::Grpc {
+            return self.h1(request, headers, wire.body).await;
+        }
+        let io = TokioIo::new(TcpStream::connect(self.to).await.unwrap());
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::task::spawn(connection);
+        request = request.header(header::TE, "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(wire.body)).unwrap();
+        sender.send_request(request).await.unwrap()
     }
 
     async fn h1(

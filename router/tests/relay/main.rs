@@ -12,6 +12,7 @@
 mod agent;
 mod cards;
 mod client;
+mod dialects;
 mod envelope;
 mod gather;
 mod openai;
@@ -355,8 +356,12 @@ async fn what_is_too_large_or_has_come_too_far_is_refused_with_words() {
 }
 
 #[tokio::test]
-async fn an_agent_without_a_card_is_passed_through_as_json_rpc_only() {
-    let agent = Agent::answering(|_| Answer::json("{}")).await;
+async fn an_agent_without_a_card_is_called_over_json_rpc_whatever_its_callers_speak() {
+    let agent = Agent::answering(|seen| match seen.text().contains("GetTask") {
+        true => Answer::json(r#"{"jsonrpc":"2.0","id":1,"result":{"id":"t","contextId":"c"}}"#),
+        false => Answer::json("{}"),
+    })
+    .await;
     let (_router, client) = router(&[format!("a={}", agent.url())]).await;
     assert_eq!(client.post("/a", ODD.as_bytes(), &[]).await.text(), "{}");
     assert_eq!(
@@ -364,11 +369,8 @@ async fn an_agent_without_a_card_is_passed_through_as_json_rpc_only() {
         "unread"
     );
     let rest = client.get("/a/tasks/t").await;
-    assert_eq!(rest.status, StatusCode::BAD_REQUEST);
-    assert_eq!(
-        rest.json()["error"]["details"][0]["reason"],
-        "UNSUPPORTED_OPERATION"
-    );
+    assert_eq!(rest.status, StatusCode::OK);
+    assert_eq!(rest.json()["contextId"], "c");
 }
 
 #[tokio::test]
