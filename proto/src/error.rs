@@ -254,9 +254,62 @@ pub struct Problem {
     pub message: String,
     /// `ErrorInfo.metadata`: for a program. Never secrets, never addresses of workers.
     pub metadata: BTreeMap<String, String>,
+    /// What an agent calls an error of its own that is not in the table; the fault is then the nearest.
+    pub origin: Option<Box<Origin>>,
+}
+
+/// The name of an error that is not in the table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin {
+    /// `ErrorInfo.reason`.
+    pub reason: String,
+    /// `ErrorInfo.domain`: where the reason means something.
+    pub domain: String,
+}
+
+/// `google.rpc.ErrorInfo` as it was read.
+#[derive(Debug)]
+pub(crate) struct Info {
+    pub(crate) reason: String,
+    pub(crate) domain: String,
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 impl Problem {
+    /// The problem that somebody else reports; `guess` where its reason is none that the table knows.
+    pub(crate) fn reported(
+        message: String,
+        info: Option<Info>,
+        guess: impl FnOnce() -> Fault,
+    ) -> Self {
+        let Some(info) = info else {
+            return Self::new(guess(), message);
+        };
+        let known = Fault::from_reason(&info.reason);
+        let is_named = known.is_none() && !info.reason.is_empty();
+        let origin = is_named.then(|| {
+            Box::new(Origin {
+                reason: info.reason,
+                domain: info.domain,
+            })
+        });
+        Self {
+            fault: known.unwrap_or_else(guess),
+            message,
+            metadata: info.metadata,
+            origin,
+        }
+    }
+
+    /// `ErrorInfo.reason` and `ErrorInfo.domain`.
+    #[must_use]
+    pub fn name(&self) -> (&str, &str) {
+        match &self.origin {
+            Some(origin) => (&origin.reason, &origin.domain),
+            None => (self.fault.row().reason, DOMAIN),
+        }
+    }
+
     /// A fault with its message.
     #[must_use]
     pub fn new(fault: Fault, message: impl Into<String>) -> Self {
@@ -264,6 +317,7 @@ impl Problem {
             fault,
             message: message.into(),
             metadata: BTreeMap::new(),
+            origin: None,
         }
     }
 
@@ -277,7 +331,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.fault.row().reason, self.message)
+        write!(f, "{}: {}", self.name().0, self.message)
     }
 }
 

@@ -6,7 +6,7 @@
 //! - The caller's id comes back as the same text, so `1`, `1.0` and `"1"` stay what they are.
 //! - An error's `data` is an array of typed objects with one ErrorInfo (spec 9.5).
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, slice};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
@@ -15,7 +15,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     dialect::Version,
-    error::{DOMAIN, Fault, Problem},
+    error::{Fault, Info, Problem},
     json,
     operation::Operation,
 };
@@ -147,6 +147,20 @@ pub fn status(fault: Fault) -> StatusCode {
     status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
+/// Makes a problem that was read sharper by the HTTP status that it came with, as [`status()`] gives it:
+/// JSON-RPC has only one code for all that goes wrong inside, and one for a request that is wrong in
+/// itself, and only a reason beside the code tells more.
+pub(crate) fn sharpen(problem: &mut Problem, status: StatusCode) {
+    let by_status = Fault::from_http(status.as_u16());
+    let is_coarse = matches!(problem.fault, Fault::Internal | Fault::InvalidRequest);
+    if is_coarse
+        && self::status(by_status) == status
+        && by_status.row().code == problem.fault.row().code
+    {
+        problem.fault = by_status;
+    }
+}
+
 /// Writes an error; [`status()`] says what it travels with.
 #[must_use]
 pub fn error(id: &RawId, problem: &Problem) -> Bytes {
@@ -238,19 +252,52 @@ struct ErrorOut<'a> {
 
 #[derive(Deserialize)]
 struct ErrorIn {
-    code: i64,
     #[serde(default)]
-    message: String,
+    code: Value,
+    message: Option<String>,
     #[serde(default)]
     data: Value,
 }
 
 impl ErrorIn {
     fn problem(self) -> Problem {
-        let details = self.data.as_array().map(Vec::as_slice).unwrap_or_default();
-        let guess = || i32::try_from(self.code).map_or(Fault::Internal, Fault::from_code);
-        with_details(self.message, details, guess)
+        let details = match &self.data {
+            Value::Array(details) => details.as_slice(),
+            other => slice::from_ref(other),
+        };
+        let info = info(details);
+        let is_free = info.is_none();
+        let code = self.code.as_i64().and_then(|code| i32::try_from(code).ok());
+        let guess = || code.map_or(Fault::Internal, Fault::from_code);
+        let mut problem = Problem::reported(self.message.unwrap_or_default(), info, guess);
+        if is_free {
+            problem.metadata = free_form(self.data);
+        }
+        problem
     }
+}
+
+/// How much of an error's free-form data is kept: so many facts, each of so many bytes.
+const FACTS_MAX: usize = 32;
+const FACT_MAX: usize = 4096;
+
+/// The facts in data that have no form: 1.0 asks for an ErrorInfo, but JSON-RPC and 0.3 do not.
+fn free_form(data: Value) -> BTreeMap<String, String> {
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let facts = match data {
+        Value::Null => return BTreeMap::new(),
+        Value::Object(facts) => facts,
+        other => [("data".to_owned(), other)].into_iter().collect(),
+    };
+    facts
+        .into_iter()
+        .map(|(key, value)| (key, text(value)))
+        .filter(|(key, value)| key.len() + value.len() <= FACT_MAX)
+        .take(FACTS_MAX)
+        .collect()
 }
 
 /// `google.rpc.ErrorInfo`, as JSON-RPC and HTTP+JSON carry it.
@@ -258,45 +305,40 @@ impl ErrorIn {
 pub(crate) struct ErrorInfo<'a> {
     #[serde(rename = "@type")]
     kind: &'static str,
-    reason: &'static str,
-    domain: &'static str,
+    reason: &'a str,
+    domain: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: &'a BTreeMap<String, String>,
 }
 
 impl<'a> ErrorInfo<'a> {
-    pub(crate) const fn of(problem: &'a Problem) -> Self {
+    pub(crate) fn of(problem: &'a Problem) -> Self {
+        let (reason, domain) = problem.name();
         Self {
             kind: ERROR_INFO,
-            reason: problem.fault.row().reason,
-            domain: DOMAIN,
+            reason,
+            domain,
             metadata: &problem.metadata,
         }
     }
 }
 
-/// Builds a problem from a message and the details that came with it; `guess` where they name no fault
-/// that we know.
-pub(crate) fn with_details(
-    message: String,
-    details: &[Value],
-    guess: impl FnOnce() -> Fault,
-) -> Problem {
-    let info = details.iter().find(|detail| {
+/// The ErrorInfo among the details of an error.
+pub(crate) fn info(details: &[Value]) -> Option<Info> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let found = details.iter().find(|detail| {
         detail.get("@type").and_then(Value::as_str) == Some(ERROR_INFO)
             && detail.get("reason").is_some()
-    });
-    let fault = info
-        .and_then(|info| Fault::from_reason(info.get("reason")?.as_str()?))
-        .unwrap_or_else(guess);
-    let mut problem = Problem::new(fault, message);
-    let metadata = info.and_then(|info| info.get("metadata")?.as_object());
-    for (key, value) in metadata.into_iter().flatten() {
-        if let Some(value) = value.as_str() {
-            problem.metadata.insert(key.clone(), value.to_owned());
-        }
-    }
-    problem
+    })?;
+    let facts = found.get("metadata").and_then(Value::as_object);
+    let facts = facts.into_iter().flatten();
+    Some(Info {
+        reason: text(found.get("reason")).unwrap_or_default(),
+        domain: text(found.get("domain")).unwrap_or_default(),
+        metadata: facts
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect(),
+    })
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub mod a2a_v03 {
     include!("gen/a2a_v03_json.rs");
 }
 pub mod card;
+#[cfg(test)]
+mod chance;
 pub mod dialect;
 pub mod error;
 pub mod grpc;

@@ -22,8 +22,9 @@
 //!   beyond the year 9999.
 //! - **Nesting**: JSON is read to a depth of 128, protobuf to one of 100 messages, where an object within
 //!   an object of metadata counts three. What is deeper is refused by whoever reads it.
-//! - **Ids in HTTP+JSON** stand in the path: an id that is empty, `.` or `..`, that ends in a verb
-//!   (`x:cancel`), or a tenant that is named like a path (`tasks`) has no form there and is refused.
+//! - **Ids in HTTP+JSON** stand in the path: an id that is empty, `.` or `..`, a task to be read whose id
+//!   ends in a verb (`x:cancel`), a tenant that makes another path (`tasks`, `v1`) have no form there and
+//!   are refused.
 //! - **Details of errors** other than one `ErrorInfo`, and error codes of an agent's own invention; the
 //!   reason, the domain and the metadata of a foreign `ErrorInfo` are kept. A status beyond
 //!   what an HTTP/2 header can hold loses its metadata, then the end of its message.
@@ -248,4 +249,4 @@ fn foreign(status: StatusCode) -> Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

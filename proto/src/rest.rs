@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{
     error::{Fault, Problem},
     json,
-    jsonrpc::{ErrorInfo, with_details},
+    jsonrpc::{ErrorInfo, info},
 };
 
 pub use request::{Call, Ids, Request, call, path};
@@ -46,9 +46,25 @@ pub fn error(problem: &Problem) -> (StatusCode, Bytes) {
 pub fn problem(status: StatusCode, body: &[u8]) -> Problem {
     let guess = || Fault::from_http(status.as_u16());
     match serde_json::from_slice::<Body<ErrorIn>>(body) {
-        Ok(Body { error }) => with_details(error.message, &error.details, guess),
-        Err(_) => Problem::new(guess(), format!("the agent answered {status}")),
+        Ok(Body { error }) => error.problem(guess),
+        Err(_) => {
+            let told = told(body).unwrap_or_else(|| format!("the agent answered {status}"));
+            Problem::new(guess(), told)
+        }
     }
+}
+
+/// How much is repeated of an error that has a form of its own, in bytes.
+const TOLD_MAX: usize = 1024;
+
+/// The words of an error that is JSON, but not in the form of 1.0: frameworks and gateways have theirs.
+fn told(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    ["message", "detail", "error", "title"]
+        .into_iter()
+        .find_map(|key| body.get(key)?.as_str())
+        .filter(|text| !text.is_empty() && text.len() <= TOLD_MAX)
+        .map(str::to_owned)
 }
 
 /// The problem that the data of an event reports, where it is one: it has the form of an error's body,
@@ -56,8 +72,11 @@ pub fn problem(status: StatusCode, body: &[u8]) -> Problem {
 #[must_use]
 pub fn problem_within(data: &[u8]) -> Option<Problem> {
     let Body { error } = serde_json::from_slice::<Body<ErrorIn>>(data).ok()?;
-    let guess = || u16::try_from(error.code).map_or(Fault::Internal, Fault::from_http);
-    Some(with_details(error.message, &error.details, guess))
+    let code = error
+        .code
+        .as_u64()
+        .and_then(|code| u16::try_from(code).ok());
+    Some(error.problem(|| code.map_or(Fault::Internal, Fault::from_http)))
 }
 
 #[derive(Deserialize, Serialize)]
@@ -76,11 +95,18 @@ struct ErrorOut<'a> {
 #[derive(Deserialize)]
 struct ErrorIn {
     #[serde(default)]
-    code: i64,
+    code: Value,
+    message: Option<String>,
     #[serde(default)]
-    message: String,
-    #[serde(default)]
-    details: Vec<Value>,
+    details: Value,
+}
+
+impl ErrorIn {
+    fn problem(self, guess: impl FnOnce() -> Fault) -> Problem {
+        let details = self.details.as_array().map(Vec::as_slice);
+        let info = info(details.unwrap_or_default());
+        Problem::reported(self.message.unwrap_or_default(), info, guess)
+    }
 }
 
 #[cfg(test)]

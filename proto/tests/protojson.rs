@@ -1,13 +1,11 @@
-//! ProtoJSON: what we take, what we write, and that the official Rust SDK's types agree.
+//! ProtoJSON: what we take and what we write.
 
 use bytes::Bytes;
 use mesh_proto::{
     Fault, a2a,
-    a2a::{part::Content, send_message_response, stream_response},
+    a2a::{part::Content, send_message_response},
     json,
 };
-use proptest::{collection::vec, option, prelude::*};
-use prost::Message as _;
 use serde_json::{Value, json};
 
 fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, Fault> {
@@ -243,127 +241,4 @@ fn a_value_that_json_cannot_hold_is_a_fault_of_the_agent() {
     };
     let problem = json::try_to_bytes(&status).unwrap_err();
     assert_eq!(problem.fault, Fault::InvalidAgentResponse);
-}
-
-fn metadata() -> impl Strategy<Value = Option<prost_types::Struct>> {
-    // No `null` here: pbjson reads it as a value that holds nothing. Ours has its own test above.
-    let leaf = prop_oneof![
-        any::<bool>().prop_map(Value::from),
-        any::<i32>().prop_map(Value::from),
-        (-1.0e9..1.0e9).prop_map(|number: f64| Value::from(number)),
-        ".{0,8}".prop_map(Value::from),
-    ];
-    let value = leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map(".{0,6}", inner, 0..4)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    });
-    option::of(
-        proptest::collection::btree_map(".{0,6}", value, 0..4).prop_map(|map| {
-            json::object(&Value::Object(map.into_iter().collect())).expect("an object is a Struct")
-        }),
-    )
-}
-
-fn part() -> impl Strategy<Value = a2a::Part> {
-    let content = option::of(prop_oneof![
-        ".{0,20}".prop_map(Content::Text),
-        vec(any::<u8>(), 0..40).prop_map(|bytes| Content::Raw(bytes.into())),
-        ".{0,20}".prop_map(Content::Url),
-        metadata().prop_filter_map("an object", |object| {
-            Some(Content::Data(prost_types::Value {
-                kind: Some(prost_types::value::Kind::StructValue(object?)),
-            }))
-        }),
-    ]);
-    (content, metadata(), ".{0,5}", ".{0,5}").prop_map(
-        |(content, metadata, filename, media_type)| a2a::Part {
-            content,
-            metadata,
-            filename,
-            media_type,
-        },
-    )
-}
-
-fn message() -> impl Strategy<Value = a2a::Message> {
-    (
-        ".{0,9}",
-        ".{0,9}",
-        ".{0,9}",
-        0..3i32,
-        vec(part(), 0..3),
-        metadata(),
-        vec(".{0,5}", 0..3),
-    )
-        .prop_map(
-            |(message_id, context_id, task_id, role, parts, metadata, extensions)| a2a::Message {
-                message_id,
-                context_id,
-                task_id,
-                role,
-                parts,
-                metadata,
-                reference_task_ids: extensions.clone(),
-                extensions,
-            },
-        )
-}
-
-fn task() -> impl Strategy<Value = a2a::Task> {
-    let timestamp = (0..4_000_000_000i64, 0..1_000_000_000i32)
-        .prop_map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos });
-    let status = (0..9i32, option::of(message()), option::of(timestamp)).prop_map(
-        |(state, message, timestamp)| a2a::TaskStatus {
-            state,
-            message,
-            timestamp,
-        },
-    );
-    let artifact =
-        (".{0,5}", vec(part(), 0..3), metadata()).prop_map(|(artifact_id, parts, metadata)| {
-            a2a::Artifact {
-                artifact_id,
-                parts,
-                metadata,
-                ..Default::default()
-            }
-        });
-    (
-        ".{0,9}",
-        ".{0,9}",
-        option::of(status),
-        vec(artifact, 0..3),
-        vec(message(), 0..3),
-    )
-        .prop_map(|(id, context_id, status, artifacts, history)| a2a::Task {
-            id,
-            context_id,
-            status,
-            artifacts,
-            history,
-            metadata: None,
-        })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
-
-    #[test]
-    fn every_task_comes_back_from_json_as_it_was(task in task()) {
-        let event = a2a::StreamResponse { payload: Some(stream_response::Payload::Task(task)) };
-        let text = json::to_bytes(&event);
-        prop_assert_eq!(json::from_slice::<a2a::StreamResponse>(&text).unwrap(), event);
-    }
-
-    #[test]
-    fn the_official_types_read_what_we_write_and_we_read_what_they_write(task in task()) {
-        let ours = json::to_bytes(&task);
-        let theirs: a2a_pb::protojson::Task = serde_json::from_slice(&ours).unwrap();
-        prop_assert_eq!(&a2a::Task::decode(theirs.encode_to_vec().as_slice()).unwrap(), &task);
-        let text = serde_json::to_vec(&theirs).unwrap();
-        prop_assert_eq!(json::from_slice::<a2a::Task>(&text).unwrap(), task);
-    }
 }

@@ -14,7 +14,7 @@ use prost::Message;
 use tonic::Code;
 
 use crate::{
-    error::{DOMAIN, Fault, GrpcCode, Problem},
+    error::{DOMAIN, Fault, GrpcCode, Info, Problem},
     jsonrpc::ERROR_INFO,
 };
 
@@ -55,7 +55,14 @@ struct ErrorInfo {
     metadata: BTreeMap<String, String>,
 }
 
-/// The trailers that tell of a problem.
+/// How many bytes of a message and of details a status carries. Peers refuse trailers beyond 8 KiB or
+/// 16 KiB in all, and lose the whole answer with them; a message may treble when it is escaped, and the
+/// details grow by a third and hold the message once more.
+const MESSAGE_MAX: usize = 1024;
+const DETAILS_MAX: usize = 3072;
+
+/// The trailers that tell of a problem. A message beyond 1 KiB is cut, and metadata, then a foreign
+/// name, is left out where the details would be beyond 3 KiB.
 #[must_use]
 pub fn trailers(problem: &Problem) -> HeaderMap {
     let mut map = plain_trailers(problem.fault.row().grpc, &problem.message);
@@ -65,11 +72,11 @@ pub fn trailers(problem: &Problem) -> HeaderMap {
     map
 }
 
-/// The trailers that tell of a status and a message, without details.
+/// The trailers that tell of a status and a message, without details. A message beyond 1 KiB is cut.
 pub(crate) fn plain_trailers(code: GrpcCode, message: &str) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(3);
     map.insert(STATUS, HeaderValue::from(code.number()));
-    let message = utf8_percent_encode(message, ESCAPED).to_string();
+    let message = utf8_percent_encode(cut(message), ESCAPED).to_string();
     if let Ok(message) = HeaderValue::try_from(message) {
         map.insert(MESSAGE, message);
     }
@@ -129,39 +136,54 @@ impl From<Problem> for tonic::Status {
     fn from(problem: Problem) -> Self {
         let code = Code::from_i32(problem.fault.row().grpc.number());
         let details = details(&problem);
-        Self::with_details(code, problem.message, details)
+        Self::with_details(code, cut(&problem.message), details)
     }
 }
 
+fn cut(message: &str) -> &str {
+    message
+        .get(..message.floor_char_boundary(MESSAGE_MAX))
+        .unwrap_or_default()
+}
+
 fn details(problem: &Problem) -> Bytes {
-    let row = problem.fault.row();
-    let info = ErrorInfo {
-        reason: row.reason.to_owned(),
-        domain: DOMAIN.to_owned(),
-        metadata: problem.metadata.clone(),
+    let whole = |(reason, domain): (&str, &str), metadata| {
+        let info = ErrorInfo {
+            reason: reason.to_owned(),
+            domain: domain.to_owned(),
+            metadata,
+        };
+        let status = Status {
+            code: problem.fault.row().grpc.number(),
+            message: cut(&problem.message).to_owned(),
+            details: vec![prost_types::Any {
+                type_url: ERROR_INFO.to_owned(),
+                value: info.encode_to_vec(),
+            }],
+        };
+        status.encode_to_vec()
     };
-    let status = Status {
-        code: row.grpc.number(),
-        message: problem.message.clone(),
-        details: vec![prost_types::Any {
-            type_url: ERROR_INFO.to_owned(),
-            value: info.encode_to_vec(),
-        }],
-    };
-    status.encode_to_vec().into()
+    let full = whole(problem.name(), problem.metadata.clone());
+    if full.len() <= DETAILS_MAX {
+        return full.into();
+    }
+    let bare = whole(problem.name(), BTreeMap::new());
+    if bare.len() <= DETAILS_MAX {
+        return bare.into();
+    }
+    whole((problem.fault.row().reason, DOMAIN), BTreeMap::new()).into()
 }
 
 fn assemble(code: i32, message: String, details: &[u8]) -> Problem {
     let info = Status::decode(details).ok().and_then(|status| {
         let is_info = |any: &prost_types::Any| any.type_url == ERROR_INFO;
         let any = status.details.into_iter().find(is_info)?;
-        ErrorInfo::decode(any.value.as_slice()).ok()
+        let info = ErrorInfo::decode(any.value.as_slice()).ok()?;
+        Some(Info {
+            reason: info.reason,
+            domain: info.domain,
+            metadata: info.metadata,
+        })
     });
-    let known = info.and_then(|info| Some((Fault::from_reason(&info.reason)?, info.metadata)));
-    let (fault, metadata) = known.unwrap_or_else(|| (Fault::from_grpc(code), BTreeMap::new()));
-    Problem {
-        fault,
-        message,
-        metadata,
-    }
+    Problem::reported(message, info, || Fault::from_grpc(code))
 }

@@ -2,26 +2,7 @@
 //! under test, and rendered with any spelling of the ids.
 
 use super::{Binding, Direction, Operation};
-
-/// A small xorshift, so that a case is one number.
-pub(in super::super) struct Rng(u64);
-
-impl Rng {
-    pub(in super::super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(in super::super) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from((self.0 >> 11) % bound as u64).unwrap()
-    }
-
-    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
+pub(in super::super) use crate::chance::Rng;
 
 /// Of what an id is.
 #[derive(Clone, Copy, Debug)]
