@@ -41,10 +41,8 @@ pub fn refusal(dialect: Dialect, id: Option<&RawId>, problem: &Problem) -> Refus
     } = pivot::encode_response(dialect, id, Err(problem));
     let mut headers = trailers.unwrap_or_default();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if dialect.binding != Binding::Grpc
-        && matches!(problem.fault, Fault::Unavailable | Fault::Exhausted)
-    {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    if dialect.binding != Binding::Grpc {
+        retry_after(problem, &mut headers);
     }
     Refusal {
         status: match dialect.binding {
@@ -53,6 +51,13 @@ pub fn refusal(dialect: Dialect, id: Option<&RawId>, problem: &Problem) -> Refus
         },
         headers,
         body,
+    }
+}
+
+/// Says when to come back, where coming back can help.
+pub fn retry_after(problem: &Problem, headers: &mut HeaderMap) {
+    if matches!(problem.fault, Fault::Unavailable | Fault::Exhausted) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
     }
 }
 

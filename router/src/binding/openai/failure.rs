@@ -13,7 +13,7 @@ use mesh_proto::{Fault, Problem, a2a::TaskState, json};
 use serde_json::{Value, json};
 
 use super::request::Place;
-use crate::{binding::rest, call::Body};
+use crate::{call::Body, refusal::retry_after};
 
 /// The header by which OpenAI's clients are told whether to repeat a request by themselves.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -48,7 +48,7 @@ impl Failure {
         let row = problem.fault.row();
         let status = StatusCode::from_u16(row.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut headers = HeaderMap::new();
-        rest::retry_after(problem, &mut headers);
+        retry_after(problem, &mut headers);
         Self(Box::new(Told {
             status,
             code: row.reason.to_ascii_lowercase().into(),
