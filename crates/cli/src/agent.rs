@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mesh_client::{Binding, Client, Error, Options};
+use mesh_client::{Binding, Client, Error, Options, Version};
 
 use crate::{exit::Failure, quote::quote};
 
@@ -16,6 +16,9 @@ pub(crate) struct Agent {
     /// Talk over this binding, instead of the first in the card that is spoken here
     #[arg(long, value_enum)]
     binding: Option<BindingName>,
+    /// Speak this version of A2A, instead of the newest that is in the card and spoken here
+    #[arg(long, value_enum, value_name = "VERSION")]
+    a2a_version: Option<VersionName>,
     /// Put this tenant into each request, instead of the card's
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
@@ -40,6 +43,14 @@ enum BindingName {
     Grpc,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum VersionName {
+    #[value(name = "1.0")]
+    V1_0,
+    #[value(name = "0.3")]
+    V0_3,
+}
+
 impl Agent {
     /// How the client is to be set up.
     pub(crate) fn options(&self) -> Options {
@@ -51,6 +62,7 @@ impl Agent {
         let standard = Options::default();
         Options {
             binding: self.binding(),
+            version: self.version(),
             tenant: self.tenant.clone(),
             headers,
             answer_timeout: timeout.or(standard.answer_timeout),
@@ -85,6 +97,10 @@ impl Agent {
             line.push_str(" --binding ");
             line.push_str(binding.label());
         }
+        if let Some(version) = self.version() {
+            line.push_str(" --a2a-version ");
+            line.push_str(version.as_str());
+        }
         if let Some(tenant) = &self.tenant {
             line.push_str(" --tenant ");
             line.push_str(&quote(tenant));
@@ -100,6 +116,13 @@ impl Agent {
             BindingName::Jsonrpc => Binding::JsonRpc,
             BindingName::Rest => Binding::Rest,
             BindingName::Grpc => Binding::Grpc,
+        })
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.a2a_version.map(|name| match name {
+            VersionName::V1_0 => Version::V1_0,
+            VersionName::V0_3 => Version::V0_3,
         })
     }
 }

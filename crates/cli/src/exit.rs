@@ -91,7 +91,10 @@ impl From<mesh_client::Error> for Failure {
     fn from(error: mesh_client::Error) -> Self {
         use mesh_client::Error;
         let exit = match &error {
-            Error::Problem(_) | Error::Broken(_) | Error::NoInterface { .. } => Exit::A2a,
+            Error::Problem(_)
+            | Error::Broken(_)
+            | Error::Unspoken(_)
+            | Error::NoInterface { .. } => Exit::A2a,
             Error::Transport(_) => Exit::Transport,
             Error::Url { .. } | Error::Request(_) => Exit::Usage,
         };

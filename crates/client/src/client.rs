@@ -2,16 +2,16 @@
 //!
 //! # Invariants
 //! - One call is one request: nothing here retries, but for a subscription whose method the agent
-//!   refuses ([`rest::other_form`]).
+//!   refuses ([`wire::other_form`]).
 //! - A request's tenant is the caller's own if it is set, else the client's, else the card's.
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::HeaderMap;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use mesh_proto::{
-    Binding, Operation, Version,
+    Binding, Fault, Problem, Version,
     a2a::{
         AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest,
         GetExtendedAgentCardRequest, GetTaskPushNotificationConfigRequest, GetTaskRequest,
@@ -20,18 +20,16 @@ use mesh_proto::{
         SubscribeToTaskRequest, Task, TaskPushNotificationConfig,
     },
     card::Card,
-    mesh,
+    pivot::{Request, Response},
 };
 
 use crate::{
-    ask::{Answer, Ask, Nothing},
     discovery::{self, Endpoint},
     error::Error,
     events::{Decoder, Events},
-    grpc, jsonrpc,
     options::{Call, Options},
-    rest,
     transport::{self, Transport, Wire},
+    wire,
 };
 
 /// A client of one agent over one binding. Clones share their connections.
@@ -56,7 +54,7 @@ impl Client {
     pub async fn from_url(url: &str, options: Options) -> Result<Self, Error> {
         let transport = Transport::new(&options);
         let card = discovery::card_over(&transport, url, &options).await?;
-        let endpoint = discovery::choose(&card, Some(url), options.binding)?;
+        let endpoint = discovery::choose(&card, Some(url), &options)?;
         Ok(Self::new(endpoint, Some(card), transport, options))
     }
 
@@ -66,19 +64,20 @@ impl Client {
     /// [`Error::NoInterface`] if the card offers nothing that is spoken here, [`Error::Url`] if
     /// what it offers has no usable URL.
     pub fn from_card(card: Card, options: Options) -> Result<Self, Error> {
-        let endpoint = discovery::choose(&card, None, options.binding)?;
+        let endpoint = discovery::choose(&card, None, &options)?;
         let transport = Transport::new(&options);
         Ok(Self::new(endpoint, Some(card), transport, options))
     }
 
     /// Talks to `url` over `binding` without a look at any card; the tenant is
-    /// [`Options::tenant`].
+    /// [`Options::tenant`], the version [`Options::version`] or 1.0.
     ///
     /// # Errors
     /// [`Error::Url`] if nothing can be sent there.
     pub fn direct(binding: Binding, url: &str, options: Options) -> Result<Self, Error> {
         let endpoint = Endpoint {
             binding,
+            version: options.version.unwrap_or(Version::V1_0),
             base: discovery::base(binding, url, false)?,
             tenant: None,
         };
@@ -113,7 +112,10 @@ impl Client {
         ask: SendMessageRequest,
         call: &Call,
     ) -> Result<SendMessageResponse, Error> {
-        self.unary(Operation::SendMessage, ask, call).await
+        match self.unary(Request::SendMessage(ask), call).await? {
+            Response::Sent(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Sends a message and follows what comes of it.
@@ -121,7 +123,7 @@ impl Client {
     /// # Errors
     /// See [`Error`]; what goes wrong after the stream began is an item of it.
     pub async fn stream(&self, ask: SendMessageRequest, call: &Call) -> Result<Events, Error> {
-        self.streaming(Operation::SendStreamingMessage, ask, call)
+        self.streaming(Request::SendStreamingMessage(ask), call)
             .await
     }
 
@@ -130,7 +132,10 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn get_task(&self, ask: GetTaskRequest, call: &Call) -> Result<Task, Error> {
-        self.unary(Operation::GetTask, ask, call).await
+        match self.unary(Request::GetTask(ask), call).await? {
+            Response::Task(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Reads a page of tasks.
@@ -142,7 +147,10 @@ impl Client {
         ask: ListTasksRequest,
         call: &Call,
     ) -> Result<ListTasksResponse, Error> {
-        self.unary(Operation::ListTasks, ask, call).await
+        match self.unary(Request::ListTasks(ask), call).await? {
+            Response::Tasks(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Asks for a task to be stopped.
@@ -150,7 +158,10 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn cancel_task(&self, ask: CancelTaskRequest, call: &Call) -> Result<Task, Error> {
-        self.unary(Operation::CancelTask, ask, call).await
+        match self.unary(Request::CancelTask(ask), call).await? {
+            Response::Task(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Follows a task that runs; the first event is the task as it is.
@@ -162,7 +173,7 @@ impl Client {
         ask: SubscribeToTaskRequest,
         call: &Call,
     ) -> Result<Events, Error> {
-        self.streaming(Operation::SubscribeToTask, ask, call).await
+        self.streaming(Request::SubscribeToTask(ask), call).await
     }
 
     /// Has a task's events pushed to a URL.
@@ -174,8 +185,13 @@ impl Client {
         ask: TaskPushNotificationConfig,
         call: &Call,
     ) -> Result<TaskPushNotificationConfig, Error> {
-        self.unary(Operation::CreateTaskPushNotificationConfig, ask, call)
-            .await
+        match self
+            .unary(Request::CreateTaskPushNotificationConfig(ask), call)
+            .await?
+        {
+            Response::Config(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Reads one push configuration.
@@ -187,8 +203,13 @@ impl Client {
         ask: GetTaskPushNotificationConfigRequest,
         call: &Call,
     ) -> Result<TaskPushNotificationConfig, Error> {
-        self.unary(Operation::GetTaskPushNotificationConfig, ask, call)
-            .await
+        match self
+            .unary(Request::GetTaskPushNotificationConfig(ask), call)
+            .await?
+        {
+            Response::Config(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Reads a task's push configurations.
@@ -200,8 +221,13 @@ impl Client {
         ask: ListTaskPushNotificationConfigsRequest,
         call: &Call,
     ) -> Result<ListTaskPushNotificationConfigsResponse, Error> {
-        self.unary(Operation::ListTaskPushNotificationConfigs, ask, call)
-            .await
+        match self
+            .unary(Request::ListTaskPushNotificationConfigs(ask), call)
+            .await?
+        {
+            Response::Configs(answer) => Ok(answer),
+            _ => Err(unasked()),
+        }
     }
 
     /// Removes a push configuration.
@@ -213,10 +239,11 @@ impl Client {
         ask: DeleteTaskPushNotificationConfigRequest,
         call: &Call,
     ) -> Result<(), Error> {
-        let Nothing = self
-            .unary(Operation::DeleteTaskPushNotificationConfig, ask, call)
-            .await?;
-        Ok(())
+        let ask = Request::DeleteTaskPushNotificationConfig(ask);
+        match self.unary(ask, call).await? {
+            Response::Deleted => Ok(()),
+            _ => Err(unasked()),
+        }
     }
 
     /// Reads the card that authenticated callers get.
@@ -224,8 +251,11 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn extended_card(&self, call: &Call) -> Result<AgentCard, Error> {
-        let ask = GetExtendedAgentCardRequest::default();
-        self.unary(Operation::GetExtendedAgentCard, ask, call).await
+        let ask = Request::GetExtendedAgentCard(GetExtendedAgentCardRequest::default());
+        match self.unary(ask, call).await? {
+            Response::Card(card) => Ok(*card),
+            _ => Err(unasked()),
+        }
     }
 
     /// Where this client talks to.
@@ -240,85 +270,44 @@ impl Client {
         self.0.card.as_ref()
     }
 
-    async fn unary<Q: Ask, A: Answer>(
-        &self,
-        operation: Operation,
-        ask: Q,
-        call: &Call,
-    ) -> Result<A, Error> {
+    async fn unary(&self, ask: Request, call: &Call) -> Result<Response, Error> {
         let inner = &*self.0;
-        let request = self.request(operation, ask, call)?;
+        let (dialect, operation) = (inner.endpoint.dialect(), ask.operation());
+        let request = self.request(ask, call)?;
         let limit = inner.options.limits.answer;
         transport::within(self.deadline(call), async {
             let response = inner.transport.send(self.wire(), request).await?;
-            match inner.endpoint.binding {
-                Binding::JsonRpc => jsonrpc::answer(response, limit).await,
-                Binding::Rest => rest::answer(response, limit).await,
-                Binding::Grpc => grpc::answer(response, limit).await,
-            }
+            wire::answer(dialect, operation, response, limit).await
         })
         .await
     }
 
-    async fn streaming<Q: Ask>(
-        &self,
-        operation: Operation,
-        ask: Q,
-        call: &Call,
-    ) -> Result<Events, Error> {
+    async fn streaming(&self, ask: Request, call: &Call) -> Result<Events, Error> {
         let inner = &*self.0;
-        let request = self.request(operation, ask, call)?;
-        let limit = inner.options.limits.event;
+        let (dialect, operation) = (inner.endpoint.dialect(), ask.operation());
+        let request = self.request(ask, call)?;
+        let limits = &inner.options.limits;
         transport::within(self.deadline(call), async {
             let mut response = inner.transport.send(self.wire(), request.clone()).await?;
-            if let Some(other) = rest::other_form(operation, &request, &response) {
+            if let Some(other) = wire::other_form(operation, &request, &response) {
                 response = inner.transport.send(self.wire(), other).await?;
             }
-            let (body, decoder) = match inner.endpoint.binding {
-                Binding::JsonRpc => {
-                    let body = jsonrpc::begin(response, inner.options.limits.answer).await?;
-                    (body, Decoder::JsonRpc(jsonrpc::Decoder::new(limit)))
-                }
-                Binding::Rest => {
-                    let body = rest::begin(response, inner.options.limits.answer).await?;
-                    (body, Decoder::Rest(rest::Decoder::new(limit)))
-                }
-                Binding::Grpc => (
-                    grpc::begin(response)?,
-                    Decoder::Grpc(grpc::Decoder::new(limit)),
-                ),
-            };
+            let body = wire::begin(dialect, operation, response, limits.answer).await?;
+            let decoder = Decoder::new(dialect, operation, limits.event);
             Ok(Events::new(body, decoder, inner.options.idle_timeout))
         })
         .await
     }
 
-    fn request<Q: Ask>(
-        &self,
-        operation: Operation,
-        mut ask: Q,
-        call: &Call,
-    ) -> Result<Request<Full<Bytes>>, Error> {
-        let Endpoint {
-            binding,
-            base,
-            tenant,
-        } = &self.0.endpoint;
-        if let Some(tenant) = tenant
+    fn request(&self, mut ask: Request, call: &Call) -> Result<http::Request<Full<Bytes>>, Error> {
+        let endpoint = &self.0.endpoint;
+        if let Some(tenant) = &endpoint.tenant
             && ask.tenant().is_empty()
         {
-            ask.tenant().clone_from(tenant);
+            ask.set_tenant(tenant.as_str());
         }
-        let mut request = match binding {
-            Binding::JsonRpc => jsonrpc::request(base, operation, &ask),
-            Binding::Rest => rest::request(base, operation, &ask),
-            Binding::Grpc => grpc::request(base, operation, &ask),
-        }?;
+        let mut request = wire::request(endpoint.dialect(), &endpoint.base, &ask)?;
         let headers = request.headers_mut();
-        headers.insert(
-            mesh::A2A_VERSION,
-            HeaderValue::from_static(Version::V1_0.as_str()),
-        );
         replace(headers, &self.0.options.headers);
         replace(headers, &call.headers);
         Ok(request)
@@ -334,6 +323,15 @@ impl Client {
             Binding::Grpc => Wire::H2,
         }
     }
+}
+
+/// An answer to another operation than the one asked for. The codecs read by the operation, so that it
+/// takes a codec's own fault to come here.
+fn unasked() -> Error {
+    Error::Problem(Problem::new(
+        Fault::InvalidAgentResponse,
+        "the answer is to something else than was asked",
+    ))
 }
 
 /// Copies headers; all values of a name replace what was there under it.

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
-use mesh_proto::{Binding, Version, card::Card, card::Interface, mesh};
+use mesh_proto::{Binding, Dialect, Version, card::Card, card::Interface, mesh};
 
 use crate::{
     error::{Broken, Error},
@@ -18,15 +18,25 @@ use crate::{
 /// Where the public card is, below an agent's base URL (spec 8.2).
 pub const CARD_PATH: &str = "/.well-known/agent-card.json";
 
-/// Where one client talks to: binding, base and tenant.
+/// Where one client talks to: binding, version, base and tenant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
     /// The binding that is spoken there.
     pub binding: Binding,
+    /// The version that is spoken there.
+    pub version: Version,
     /// Scheme, authority and path without a trailing slash.
     pub base: String,
     /// What goes into the `tenant` field of each request.
     pub tenant: Option<String>,
+}
+
+impl Endpoint {
+    /// What is spoken there.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        Dialect::new(self.binding, self.version)
+    }
 }
 
 /// Reads an agent's public card. `url` is the agent's base URL, or the card's own.
@@ -103,35 +113,45 @@ async fn fetch_over(
     .await
 }
 
-/// Picks the interface to talk to.
+/// Picks the interface to talk to: the first of 1.0, else of a version that is not known, since a later
+/// 1.x answers calls of 1.0, else of 0.3.
 ///
 /// # Errors
 /// [`Error::NoInterface`] if nothing fits, [`Error::Url`] if what fits has no usable URL.
 pub(crate) fn choose(
     card: &Card,
     card_url: Option<&str>,
-    wanted: Option<Binding>,
+    options: &Options,
 ) -> Result<Endpoint, Error> {
+    const PREFERENCE: [Option<Version>; 3] = [Some(Version::V1_0), None, Some(Version::V0_3)];
     let interfaces = card.interfaces();
-    // A later 1.x answers 1.0 calls; its number is not one that we know, so it comes second.
-    let fits = |interface: &&Interface, known: bool| {
-        let version = if known {
-            interface.version == Some(Version::V1_0)
-        } else {
-            interface.version.is_none()
-        };
-        version && interface.binding.is_some() && (wanted.is_none() || interface.binding == wanted)
+    let binding = |interface: &Interface| {
+        let own = interface.binding?;
+        options
+            .binding
+            .is_none_or(|wanted| wanted == own)
+            .then_some(own)
     };
-    let chosen = interfaces
-        .iter()
-        .find(|interface| fits(interface, true))
-        .or_else(|| interfaces.iter().find(|interface| fits(interface, false)));
-    let Some((interface, binding)) = chosen.and_then(|i| Some((i, i.binding?))) else {
-        return Err(Error::no_interface(wanted, offer(&interfaces)));
+    let chosen = PREFERENCE.into_iter().find_map(|version| {
+        let spoken = version.unwrap_or(Version::V1_0);
+        if options.version.is_some_and(|wanted| wanted != spoken) {
+            return None;
+        }
+        let mut fitting = interfaces.iter().filter(|each| each.version == version);
+        fitting.find_map(|interface| Some((interface, binding(interface)?, spoken)))
+    });
+    let Some((interface, binding, version)) = chosen else {
+        let offered = offer(&interfaces);
+        return Err(Error::no_interface(
+            options.binding,
+            options.version,
+            offered,
+        ));
     };
     let secure = card_url.is_some_and(|url| url.starts_with("https://"));
     Ok(Endpoint {
         binding,
+        version,
         base: base(binding, &interface.url, secure)?,
         tenant: interface.tenant.clone().filter(|tenant| !tenant.is_empty()),
     })
@@ -246,17 +266,46 @@ mod tests {
             ]
             .join(","),
         );
-        let endpoint = choose(&card, None, None).unwrap();
+        let over = |binding| Options {
+            binding,
+            ..Options::default()
+        };
+        let endpoint = choose(&card, None, &over(None)).unwrap();
         assert_eq!(endpoint.binding, Binding::Rest);
         assert_eq!(endpoint.base, "https://h/rest");
         assert_eq!(endpoint.tenant.as_deref(), Some("t"));
-        let endpoint = choose(&card, None, Some(Binding::JsonRpc)).unwrap();
+        let endpoint = choose(&card, None, &over(Some(Binding::JsonRpc))).unwrap();
         assert_eq!(endpoint.base, "https://h/rpc");
-        let error = choose(&card, None, Some(Binding::Grpc)).unwrap_err();
+        let error = choose(&card, None, &over(Some(Binding::Grpc))).unwrap_err();
         assert!(
             error.to_string().contains("JSONRPC 0.3 at https://h/old"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_version_is_chosen_by_the_caller_else_the_newest_that_is_offered() {
+        let old = interface("HTTP+JSON", "0.3", "https://h/old");
+        let new = interface("JSONRPC", "1.0", "https://h/new");
+        let later = interface("JSONRPC", "1.7", "https://h/later");
+        let chosen = |interfaces: &[&String], version| {
+            let interfaces: Vec<_> = interfaces.iter().map(|each| each.as_str()).collect();
+            let options = Options {
+                version,
+                ..Options::default()
+            };
+            choose(&card(&interfaces.join(",")), None, &options)
+                .map(|endpoint| (endpoint.version, endpoint.base))
+                .ok()
+        };
+        let (v1, v03) = (Version::V1_0, Version::V0_3);
+        let at = |version, name: &str| Some((version, format!("https://h/{name}")));
+        assert_eq!(chosen(&[&old, &later, &new], None), at(v1, "new"));
+        assert_eq!(chosen(&[&old, &later], None), at(v1, "later"));
+        assert_eq!(chosen(&[&old], None), at(v03, "old"));
+        assert_eq!(chosen(&[&new, &old], Some(v03)), at(v03, "old"));
+        assert_eq!(chosen(&[&old], Some(v1)), None);
+        assert_eq!(chosen(&[&new], Some(v03)), None);
     }
 
     #[test]

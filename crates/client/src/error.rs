@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use mesh_proto::{Binding, Problem};
+use mesh_proto::{Binding, Problem, Version};
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,13 @@ pub enum Error {
     /// A header that HTTP does not allow.
     #[error("the request can't be written as HTTP")]
     Request(#[source] http::Error),
-    /// The card offers nothing that is spoken here, or not the binding that was asked for.
-    #[error("the card offers no interface of A2A 1.0 over {wanted}; it offers {offered}")]
+    /// The request has no form in what the agent speaks: listing tasks in 0.3, for instance.
+    #[error("this can't be said to the agent: {0}")]
+    Unspoken(Problem),
+    /// The card offers nothing that is spoken here, or not what was asked for.
+    #[error("the card offers no interface of {wanted}; it offers {offered}")]
     NoInterface {
-        /// The binding that was asked for, or "any binding".
+        /// The version and the binding that were asked for.
         wanted: String,
         /// What the card has, for a person.
         offered: String,
@@ -125,7 +128,9 @@ impl Error {
     pub const fn is_unsent(&self) -> bool {
         match self {
             Self::Transport(cut) => matches!(cut, Cut::Connect { .. }),
-            Self::Url { .. } | Self::Request(_) | Self::NoInterface { .. } => true,
+            Self::Url { .. } | Self::Request(_) | Self::Unspoken(_) | Self::NoInterface { .. } => {
+                true
+            }
             Self::Problem(_) | Self::Broken(_) => false,
         }
     }
@@ -139,9 +144,15 @@ impl Error {
         }
     }
 
-    pub(crate) fn no_interface(wanted: Option<Binding>, offered: String) -> Self {
+    pub(crate) fn no_interface(
+        binding: Option<Binding>,
+        version: Option<Version>,
+        offered: String,
+    ) -> Self {
+        let version = version.map_or("1.0 or 0.3", Version::as_str);
+        let binding = binding.map_or("any binding", Binding::card_name);
         Self::NoInterface {
-            wanted: wanted.map_or_else(|| "any binding".to_owned(), |b| b.to_string()),
+            wanted: format!("A2A {version} over {binding}"),
             offered: if offered.is_empty() {
                 "none".to_owned()
             } else {

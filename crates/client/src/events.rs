@@ -14,14 +14,15 @@ use std::{
 };
 
 use futures_util::Stream;
+use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use hyper::body::{Bytes, Incoming};
-use mesh_proto::a2a::StreamResponse;
+use mesh_proto::{Binding, Dialect, Operation, a2a::StreamResponse, pivot};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
     error::{self, Cut, Error},
-    grpc, jsonrpc, rest,
+    grpc, sse,
 };
 
 /// The events of a stream: a `Stream` of [`StreamResponse`]. The end of the stream is the agent's
@@ -34,12 +35,19 @@ pub struct Events {
     done: bool,
 }
 
-/// Bytes of a stream in, events out. One per binding.
+/// Bytes of a stream in, events out.
 #[derive(Debug)]
-pub(crate) enum Decoder {
-    JsonRpc(jsonrpc::Decoder),
-    Rest(rest::Decoder),
-    Grpc(grpc::Decoder),
+pub(crate) struct Decoder {
+    dialect: Dialect,
+    operation: Operation,
+    frames: Frames,
+}
+
+/// What a binding puts around each event.
+#[derive(Debug)]
+enum Frames {
+    Sse(sse::Reader),
+    Grpc(grpc::Frames, Option<HeaderMap>),
 }
 
 #[derive(Debug)]
@@ -119,28 +127,42 @@ impl Stream for Events {
 }
 
 impl Decoder {
-    fn next(&mut self) -> Result<Option<StreamResponse>, Error> {
-        match self {
-            Self::JsonRpc(decoder) => decoder.next(),
-            Self::Rest(decoder) => decoder.next(),
-            Self::Grpc(decoder) => decoder.next(),
+    pub(crate) fn new(dialect: Dialect, operation: Operation, limit: usize) -> Self {
+        Self {
+            dialect,
+            operation,
+            frames: match dialect.binding {
+                Binding::JsonRpc | Binding::Rest => Frames::Sse(sse::Reader::new(limit)),
+                Binding::Grpc => {
+                    Frames::Grpc(grpc::Frames::new(dialect.version, "event", limit), None)
+                }
+            },
         }
     }
 
+    fn next(&mut self) -> Result<Option<StreamResponse>, Error> {
+        let data = match &mut self.frames {
+            Frames::Sse(reader) => reader.next()?,
+            Frames::Grpc(frames, _) => frames.next()?,
+        };
+        data.map(|data| pivot::decode_event(self.dialect, self.operation, &data))
+            .transpose()
+            .map_err(Error::Problem)
+    }
+
     fn feed(&mut self, frame: Frame<Bytes>) {
-        match (self, frame.data_ref()) {
-            (Self::Grpc(decoder), _) => decoder.feed(frame),
-            (Self::JsonRpc(decoder), Some(data)) => decoder.feed(data),
-            (Self::Rest(decoder), Some(data)) => decoder.feed(data),
-            (Self::JsonRpc(_) | Self::Rest(_), None) => {}
+        match (&mut self.frames, frame.into_data()) {
+            (Frames::Sse(reader), Ok(data)) => reader.feed(&data),
+            (Frames::Grpc(frames, _), Ok(data)) => frames.feed(&data),
+            (Frames::Grpc(_, trailers), Err(frame)) => *trailers = frame.into_trailers().ok(),
+            (Frames::Sse(_), Err(_)) => {}
         }
     }
 
     fn finish(&self) -> Result<(), Error> {
-        match self {
-            Self::JsonRpc(decoder) => decoder.finish(),
-            Self::Rest(decoder) => decoder.finish(),
-            Self::Grpc(decoder) => decoder.finish(),
+        match &self.frames {
+            Frames::Sse(reader) => reader.finish(),
+            Frames::Grpc(frames, trailers) => frames.end(trailers.as_ref()),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! An A2A client: three bindings, streams, cards.
+//! An A2A client: three bindings in 1.0 and 0.3, streams, cards.
 //!
 //! [`Client::from_url`] reads an agent's card and talks to the first interface that both sides
 //! speak; [`Client::direct`] skips the card. All eleven operations of A2A 1.0 are methods of
-//! [`Client`]; the two that stream answer with [`Events`].
+//! [`Client`]; the two that stream answer with [`Events`]. Towards an agent of 0.3 the same methods and
+//! messages are written in its words.
 //!
 //! # Invariants
 //! - It knows A2A and nothing of our router: any agent of the protocol is served alike.
@@ -10,21 +11,19 @@
 //! - An error says which side it is on: [`Error::Problem`] is the agent's own word,
 //!   [`Error::Transport`] tells whether the request may have reached it.
 
-mod ask;
 mod client;
 pub mod discovery;
 pub mod error;
 mod events;
 mod grpc;
-mod jsonrpc;
 pub mod options;
-mod rest;
 mod sse;
 mod status;
 mod transport;
+mod wire;
 
 pub use client::Client;
 pub use error::{Broken, Cut, Error};
 pub use events::Events;
-pub use mesh_proto::{Binding, Fault, Problem, a2a};
+pub use mesh_proto::{Binding, Dialect, Fault, Problem, Version, a2a};
 pub use options::{Call, Limits, Options};

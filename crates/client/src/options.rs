@@ -3,13 +3,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use http::HeaderMap;
-use mesh_proto::Binding;
+use mesh_proto::{Binding, Version};
 
 /// How a client is set up. `Options::default()` suits a person at a terminal.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Only this binding; `None` takes the card's first interface that is spoken here.
     pub binding: Option<Binding>,
+    /// Only this version of the protocol; `None` prefers 1.0 and takes 0.3 where an agent offers no
+    /// other.
+    pub version: Option<Version>,
     /// Put into each request instead of the tenant of the card's interface.
     pub tenant: Option<String>,
     /// Sent with every request, the card's included: credentials, as a rule.
@@ -33,6 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             binding: None,
+            version: None,
             tenant: None,
             headers: HeaderMap::new(),
             connect_timeout: Duration::from_secs(10),

@@ -7,6 +7,7 @@
 )]
 
 mod agent;
+mod older;
 mod script;
 mod secure;
 mod service;
