@@ -17,6 +17,7 @@ use mesh_runtime::{
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tracing::{info, warn};
+use url::Url;
 
 use crate::{
     admission::Admission,
@@ -25,7 +26,9 @@ use crate::{
     config::{Settings, Source},
     dispatch::Dispatch,
     listen,
+    push::Push,
     relay::Relay,
+    webhook::Webhooks,
 };
 
 /// How often a watched members file is looked at.
@@ -88,21 +91,7 @@ impl Router {
         let network = net::Metrics::register(&mut registry);
         let directory = directory::Metrics::register(&mut registry);
 
-        let main = bind(&settings.listen).await?.counted(network.clone());
-        let mut addresses = Addresses {
-            main: main.local_addr(),
-            admin: None,
-            agents: Vec::new(),
-        };
-        let mut ports = vec![(main, Door::Main)];
-        for own in &settings.listen_agents {
-            let listener = bind(&own.listen).await?.counted(network.clone());
-            addresses
-                .agents
-                .push((own.name.clone(), listener.local_addr()));
-            ports.push((listener, Door::Agent(own.name.clone())));
-        }
-
+        let (mut addresses, ports) = ports(&settings, &network).await?;
         if settings.keys.is_development() {
             warn!("the built-in development key serves: fit for this machine only (--keys FILE)");
         }
@@ -110,17 +99,24 @@ impl Router {
             Arc::clone(&settings.keys),
             settings.default_agent.clone(),
             settings.cards,
-            Egress::new(settings.egress),
+            Egress::new(settings.egress.clone()),
             &mut registry,
             drain.clone(),
         );
         catalogue.follow(rosters(settings.source, directory, &drain).await?);
         let admission = Arc::new(Admission::new(settings.admission));
+        let at_once = settings.push.at_once;
+        let base = settings.front.public_url.clone();
+        let base = base.or_else(|| reached_at(addresses.main));
+        let (push, keys) = (settings.push, settings.keys);
+        let webhooks = Arc::new(Webhooks::new(push, base.as_ref(), keys, settings.egress));
+        let push = Push::new(Arc::clone(&webhooks), at_once, &mut registry);
         let dispatch = Dispatch::new(
             settings.dispatch,
             settings.envelope,
             settings.transcode,
             settings.extensions,
+            webhooks,
             Arc::clone(&catalogue),
         );
         let relay = Arc::new(Relay::new(
@@ -129,7 +125,12 @@ impl Router {
             dispatch,
             settings.gather,
         ));
-        let front = Arc::new(Front::new(settings.front, relay, Arc::clone(&catalogue)));
+        let front = Arc::new(Front::new(
+            settings.front,
+            relay,
+            Arc::clone(&catalogue),
+            push,
+        ));
 
         if let Some(address) = &settings.admin {
             let listener = bind(address).await?;
@@ -182,6 +183,35 @@ impl Router {
         }
         outcome
     }
+}
+
+/// Binds every port that serves agents.
+async fn ports(
+    settings: &Settings,
+    network: &net::Metrics,
+) -> Result<(Addresses, Vec<(Listener, Door)>), Error> {
+    let main = bind(&settings.listen).await?.counted(network.clone());
+    let mut addresses = Addresses {
+        main: main.local_addr(),
+        admin: None,
+        agents: Vec::new(),
+    };
+    let mut ports = vec![(main, Door::Main)];
+    for own in &settings.listen_agents {
+        let listener = bind(&own.listen).await?.counted(network.clone());
+        addresses
+            .agents
+            .push((own.name.clone(), listener.local_addr()));
+        ports.push((listener, Door::Agent(own.name.clone())));
+    }
+    Ok((addresses, ports))
+}
+
+/// Where others reach a port, as far as that can be told from here: not where it is bound to every
+/// address of this machine.
+fn reached_at(port: SocketAddr) -> Option<Url> {
+    let is_one = !port.ip().is_unspecified();
+    is_one.then(|| Url::parse(&format!("http://{port}")).ok())?
 }
 
 async fn bind(address: &str) -> Result<Listener, Error> {

@@ -12,6 +12,7 @@ pub mod cors;
 pub mod grpc;
 pub mod intake;
 pub mod jsonrpc;
+mod notify;
 pub mod openai;
 pub mod pages;
 pub mod rest;
@@ -31,6 +32,7 @@ use self::skill::{Skill, To};
 use crate::{
     call::{Body, Reply, whole},
     catalogue::Catalogue,
+    push::Push,
     refusal::{Refusal, refusal},
     relay::Relay,
 };
@@ -58,6 +60,7 @@ pub struct Front {
     settings: Arc<Settings>,
     relay: Arc<Relay>,
     catalogue: Arc<Catalogue>,
+    push: Push,
     services: grpc::Services,
 }
 
@@ -83,12 +86,18 @@ struct Caller {
 impl Front {
     /// Wires the bindings to the relay.
     #[must_use]
-    pub fn new(settings: Settings, relay: Arc<Relay>, catalogue: Arc<Catalogue>) -> Self {
+    pub fn new(
+        settings: Settings,
+        relay: Arc<Relay>,
+        catalogue: Arc<Catalogue>,
+        push: Push,
+    ) -> Self {
         let services = grpc::Services::new();
         Self {
             settings: Arc::new(settings),
             relay,
             catalogue,
+            push,
             services,
         }
     }
@@ -132,6 +141,9 @@ impl Front {
         // `v1` names no agent, and no path of A2A's below it is one of these.
         if let Some(page) = openai::Page::of(&path) {
             return Box::pin(self.answer_openai(page, caller, body)).await;
+        }
+        if let Some(sealed) = notify::sealed(&path) {
+            return self.notification(sealed, &caller, body).await;
         }
         // The names of pages are reserved, so no agent can lose one of its paths to them.
         if caller.door == Door::Main

@@ -27,6 +27,7 @@ use crate::{
     dispatch, gather,
     promise::extensions,
     upstream::{envelope, transcode},
+    webhook,
 };
 
 /// Where a router listens when nobody says.
@@ -74,6 +75,8 @@ pub struct File {
     pub transcode: transcode::Settings,
     /// Which extensions callers may use: `allow`, `deny`.
     pub extensions: extensions::Settings,
+    /// Notifications of agents to webhooks: whose go through the relay, and where they may lead.
+    pub push: webhook::Settings,
     /// Bounds of all calls together.
     pub admission: admission::Settings,
 }
@@ -109,6 +112,10 @@ pub struct Flags {
     pub keys: Option<PathBuf>,
     /// `--public-url URL`.
     pub public_url: Option<String>,
+    /// `--relay-url URL`.
+    pub relay_url: Option<String>,
+    /// `--push-allow CIDR`, each beside the file's.
+    pub push_allow: Vec<String>,
     /// `--threads N`.
     pub threads: Option<usize>,
 }
@@ -150,6 +157,8 @@ pub struct Settings {
     pub transcode: transcode::Settings,
     /// See [`File::extensions`].
     pub extensions: extensions::Settings,
+    /// See [`File::push`].
+    pub push: webhook::Settings,
     /// See [`File::admission`].
     pub admission: admission::Settings,
 }
@@ -238,7 +247,14 @@ impl Flags {
         };
         let mut front = file.front;
         if let Some(url) = &self.public_url {
-            front.public_url = Some(public_url(url)?);
+            front.public_url = Some(http_url("public-url", url)?);
+        }
+        let mut push = file.push;
+        if let Some(url) = &self.relay_url {
+            push.relay_url = Some(http_url("relay-url", url)?);
+        }
+        for given in &self.push_allow {
+            push.allow.push(network(given)?);
         }
         let listen = self
             .listen
@@ -286,6 +302,7 @@ impl Flags {
             gather: file.gather,
             transcode: file.transcode,
             extensions: file.extensions,
+            push,
             admission: file.admission,
         })
     }
@@ -383,12 +400,20 @@ fn agent_name(flag: &'static str, given: &str) -> Result<AgentName, Error> {
     })
 }
 
-fn public_url(given: &str) -> Result<Url, Error> {
+fn network(given: &str) -> Result<ipnet::IpNet, Error> {
+    given.parse().map_err(|_| Error::Flag {
+        flag: "push-allow",
+        given: given.to_owned(),
+        why: "expected a network as 10.0.0.0/8".to_owned(),
+    })
+}
+
+fn http_url(flag: &'static str, given: &str) -> Result<Url, Error> {
     Url::parse(given)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| Error::Flag {
-            flag: "public-url",
+            flag,
             given: given.to_owned(),
             why: "expected an http or https URL".to_owned(),
         })

@@ -33,6 +33,7 @@ use crate::{
         origin::{Carried, Unanswered},
         transcode::{self, Incoming, Outgoing, Transcoding},
     },
+    webhook::Webhooks,
 };
 
 /// Bounds of one attempt.
@@ -57,6 +58,7 @@ pub struct Dispatch {
     envelopes: envelope::Settings,
     transcoding: transcode::Settings,
     extensions: extensions::Settings,
+    webhooks: Arc<Webhooks>,
     catalogue: Arc<Catalogue>,
 }
 
@@ -68,6 +70,7 @@ impl Dispatch {
         envelopes: envelope::Settings,
         transcoding: transcode::Settings,
         extensions: extensions::Settings,
+        webhooks: Arc<Webhooks>,
         catalogue: Arc<Catalogue>,
     ) -> Self {
         Self {
@@ -75,6 +78,7 @@ impl Dispatch {
             envelopes,
             transcoding,
             extensions,
+            webhooks,
             catalogue,
         }
     }
@@ -120,7 +124,8 @@ impl Dispatch {
             && candidates.any(|each| each.endpoint.third_party().is_some())
             && !self.envelopes.plain.contains(&ask.agent);
         let reach = if reaches { Reach::All } else { Reach::Echo };
-        Envelope::open(ask, self.catalogue.keys(), reach, &self.envelopes)
+        let keys = self.catalogue.keys();
+        Envelope::open(ask, keys, reach, &self.envelopes, &self.webhooks)
     }
 
     async fn attempt(
@@ -137,6 +142,9 @@ impl Dispatch {
         let line = line.ok_or(CallError::BindingNotOffered {
             binding: ask.dialect.binding,
         })?;
+        let life = endpoint.third_party();
+        let envelope = envelope.map(|each| each.towards(life, ask)).transpose()?;
+        let envelope = envelope.as_deref();
         let transcoding = Transcoding::between(ask, &line, self.transcoding);
         if let Some(transcoding) = &transcoding {
             let (client, agent) = transcoding.dialects();

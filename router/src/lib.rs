@@ -10,6 +10,7 @@ pub mod binding;
 pub mod relay;
 pub mod stream;
 pub mod gather;
+pub mod push;
 pub mod dispatch;
 pub mod passage;
 pub mod admission;
@@ -17,6 +18,7 @@ pub mod catalogue;
 pub mod upstream;
 pub mod promise;
 pub mod refusal;
+pub mod webhook;
 pub mod meter;
 pub mod call;
 

@@ -42,6 +42,13 @@ pub(crate) struct Args {
     /// The base URL that cards carry [default: the host that a request came to]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// The base at which agents reach the routers, for notifications that go through them
+    /// [default: the public URL, else the main port where it has one address]
+    #[arg(long, value_name = "URL")]
+    relay_url: Option<String>,
+    /// A network that webhooks may be in although it is private, over http too; repeatable [default: none]
+    #[arg(long = "push-allow", value_name = "CIDR")]
+    push_allow: Vec<String>,
     /// Threads that carry calls [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -78,6 +85,8 @@ impl Args {
             listen_agents: self.listen_agents,
             keys: self.keys,
             public_url: self.public_url,
+            relay_url: self.relay_url,
+            push_allow: self.push_allow,
             threads: self.threads.map(NonZeroUsize::get),
         }
     }

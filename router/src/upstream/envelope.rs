@@ -9,8 +9,11 @@
 //! - An id that came bare in a call goes back bare in it, and one that came sealed goes back in the very
 //!   spelling in which it came. A conversation that the client named stays bare for all its tasks.
 //! - One native id on one replica has one spelling: clients compare ids as texts.
+//! - A webhook's address gives way to one of ours that names the member that gets it, and comes back as
+//!   the client wrote it.
 //! - What can't be read (a compressed answer that nobody asked for, JSON that is none) passes as it came.
 
+mod notification;
 mod seal;
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
@@ -22,14 +25,19 @@ use mesh_core::{
     token::{Keys, Kind},
 };
 use mesh_proto::{
-    AgentName, Binding, Dialect, Operation,
+    AgentName, Binding, Dialect, Operation, Version,
     mesh::Incarnation,
     rewrite::{self, Direction, IdMap},
 };
 use serde::Deserialize;
+use xxhash_rust::xxh3;
 
-use crate::call::Ask;
+use crate::{
+    call::Ask,
+    webhook::{Webhook, Webhooks},
+};
 
+pub use notification::notification;
 pub use seal::Sealer;
 
 /// Bytes before each message of gRPC: a flag and a length.
@@ -66,7 +74,7 @@ pub enum Reach {
 }
 
 /// The ids of one call, and what the agent is sent in place of what came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Envelope {
     /// Path and query, where an id stands in them.
     pub path: Option<Box<str>>,
@@ -75,6 +83,8 @@ pub struct Envelope {
     limit: usize,
     reach: Reach,
     ids: Arc<Ids>,
+    /// Replaces the webhook's address that came, for each member by another.
+    webhooks: Option<Arc<Webhooks>>,
 }
 
 /// What is known of a call's ids.
@@ -88,6 +98,8 @@ struct Ids {
     /// Whether the call belongs to a conversation that the client named.
     in_context: bool,
     came: Came,
+    /// Restores addresses that were replaced, where the answer may show some.
+    webhooks: Option<Arc<Webhooks>>,
 }
 
 /// The ids that came, by what the agent calls them: sealed as the text here, or bare. Bounded by the
@@ -109,6 +121,7 @@ impl Envelope {
         keys: &Arc<Keys>,
         reach: Reach,
         settings: &Settings,
+        webhooks: &Arc<Webhooks>,
     ) -> Result<Option<Self>, CallError> {
         let tenant = ask.keys.tenant.as_deref();
         let kind = |id: &Option<Box<str>>| {
@@ -117,7 +130,10 @@ impl Envelope {
         };
         let (task, context) = (kind(&ask.keys.task), kind(&ask.keys.context));
         let is_sealed = |kind: Option<Kind>| kind.is_some_and(Kind::is_envelope);
-        if reach == Reach::Echo && !is_sealed(task) && !is_sealed(context) {
+        let replaces = webhooks.replaces(&ask.agent, ask.operation, reach == Reach::All);
+        let restores = webhooks.restores(ask.operation);
+        let is_touched = replaces || restores || is_sealed(task) || is_sealed(context);
+        if reach == Reach::Echo && !is_touched {
             return Ok(None);
         }
         let is_bare = ask.keys.context.is_some() && context.is_none();
@@ -126,10 +142,13 @@ impl Envelope {
             agent: &ask.agent,
             tenant,
             came: Came::default(),
+            webhooks: replaces.then_some(&**webhooks),
+            hooked: Ok(false),
         };
         let path = rewrite::path(&ask.method, ask.operation, &ask.path, &mut opening);
         let body = opening.body(ask)?;
         let came = opening.came;
+        let is_hooked = opening.hooked?;
         Ok(Some(Self {
             path: path.map(Into::into),
             body,
@@ -143,7 +162,51 @@ impl Envelope {
                 operation: ask.operation,
                 in_context: is_bare || task == Some(Kind::EnvelopeInContext),
                 came,
+                webhooks: restores.then(|| Arc::clone(webhooks)),
             }),
+            webhooks: is_hooked.then(|| Arc::clone(webhooks)),
+        }))
+    }
+
+    /// The envelope as one member gets it; `life` is what a token calls the member, and unset for one of
+    /// ours.
+    ///
+    /// # Errors
+    /// A bad request, for a webhook whose address finds no room in ours.
+    pub fn towards(
+        &self,
+        life: Option<Incarnation>,
+        ask: &Ask,
+    ) -> Result<Cow<'_, Self>, CallError> {
+        let Some(webhooks) = &self.webhooks else {
+            return Ok(Cow::Borrowed(self));
+        };
+        let life = life.filter(|_| self.reach == Reach::All);
+        let mut redirect = Redirect {
+            webhooks,
+            webhook: self.ids.webhook(life, ask),
+            failed: None,
+        };
+        let (message, is_framed) = match (&self.body, self.ids.dialect.binding) {
+            (None, _) => message(ask),
+            (Some(body), Binding::Grpc) => (body.slice(PREFIX.min(body.len())..), true),
+            (Some(body), Binding::JsonRpc | Binding::Rest) => (body.clone(), false),
+        };
+        let (dialect, operation) = (self.ids.dialect, self.ids.operation);
+        let request = Direction::Request;
+        let rewritten = rewrite::rewrite(dialect, operation, request, message, &mut redirect)
+            .map_err(CallError::BadRequest)?;
+        if let Some(error) = redirect.failed {
+            return Err(error);
+        }
+        let body = if is_framed {
+            frame(rewritten.len(), rewritten)
+        } else {
+            rewritten.into_bytes()
+        };
+        Ok(Cow::Owned(Self {
+            body: Some(body),
+            ..self.clone()
         }))
     }
 
@@ -166,12 +229,30 @@ impl Envelope {
         headers: &mut HeaderMap,
     ) -> Option<Sealer> {
         let life = life.filter(|_| self.reach == Reach::All);
-        if !status.is_success() || (life.is_none() && self.ids.came.is_bare()) {
+        let is_plain = self.ids.came.is_bare() && self.ids.webhooks.is_none();
+        if !status.is_success() || (life.is_none() && is_plain) {
             return None;
         }
         let sealer = Sealer::new(Arc::clone(&self.ids), life, headers, self.limit)?;
         headers.remove(header::CONTENT_LENGTH);
         Some(sealer)
+    }
+}
+
+impl Ids {
+    /// What stands in the address that a member gets; the client's own is still to be filled in.
+    fn webhook(&self, life: Option<Incarnation>, ask: &Ask) -> Webhook {
+        let credentials = ask.headers.get(header::AUTHORIZATION);
+        Webhook {
+            url: String::new(),
+            agent: self.agent.to_string(),
+            tenant: self.tenant.as_deref().unwrap_or_default().to_owned(),
+            principal: credentials.map_or(0, |value| xxh3::xxh3_64(value.as_bytes())),
+            life: life.map_or(0, |life| life.0),
+            in_context: self.in_context,
+            minted_hour: mesh_runtime::clock::hour(),
+            is_0_3: self.dialect.version == Version::V0_3,
+        }
     }
 }
 
@@ -189,15 +270,15 @@ struct Opening<'c> {
     agent: &'c AgentName,
     tenant: Option<&'c str>,
     came: Came,
+    /// Judges a webhook's address, where the call may give one that has to be replaced.
+    webhooks: Option<&'c Webhooks>,
+    /// Whether it gave one, or why that is refused.
+    hooked: Result<bool, CallError>,
 }
 
 impl Opening<'_> {
     fn body(&mut self, ask: &Ask) -> Result<Option<Bytes>, CallError> {
-        let (message, is_framed) = match (&ask.plain, ask.dialect.binding) {
-            (Some(plain), binding) => (plain.clone(), binding == Binding::Grpc),
-            (None, Binding::Grpc) => (ask.body.slice(PREFIX.min(ask.body.len())..), true),
-            (None, Binding::JsonRpc | Binding::Rest) => (ask.body.clone(), false),
-        };
+        let (message, is_framed) = message(ask);
         let request = Direction::Request;
         let opened = rewrite::rewrite(ask.dialect, ask.operation, request, message, self)
             .map_err(CallError::BadRequest)?;
@@ -228,6 +309,50 @@ impl IdMap for Opening<'_> {
         let native = self.open(id);
         note(&mut self.came.contexts, id, native);
         native.map(Cow::Borrowed)
+    }
+
+    fn webhook<'a>(&mut self, url: &'a str) -> Option<Cow<'a, str>> {
+        if let (Some(webhooks), Ok(_)) = (self.webhooks, &self.hooked) {
+            self.hooked = webhooks.check(url).map(|()| true);
+        }
+        None
+    }
+}
+
+/// Puts our address in place of a webhook's.
+struct Redirect<'c> {
+    webhooks: &'c Webhooks,
+    webhook: Webhook,
+    failed: Option<CallError>,
+}
+
+impl IdMap for Redirect<'_> {
+    fn task<'a>(&mut self, _: &'a str) -> Option<Cow<'a, str>> {
+        None
+    }
+
+    fn context<'a>(&mut self, _: &'a str) -> Option<Cow<'a, str>> {
+        None
+    }
+
+    fn webhook<'a>(&mut self, url: &'a str) -> Option<Cow<'a, str>> {
+        url.clone_into(&mut self.webhook.url);
+        match self.webhooks.seal(&self.webhook) {
+            Ok(ours) => Some(Cow::Owned(ours)),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
+    }
+}
+
+/// The message in a request's body, and whether it has a frame around it.
+fn message(ask: &Ask) -> (Bytes, bool) {
+    match (&ask.plain, ask.dialect.binding) {
+        (Some(plain), binding) => (plain.clone(), binding == Binding::Grpc),
+        (None, Binding::Grpc) => (ask.body.slice(PREFIX.min(ask.body.len())..), true),
+        (None, Binding::JsonRpc | Binding::Rest) => (ask.body.clone(), false),
     }
 }
 

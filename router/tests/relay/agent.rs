@@ -40,6 +40,8 @@ pub(crate) enum Answer {
     GrpcError(Problem),
     /// Whatever a codec wrote.
     Wire(WireResponse),
+    /// A status and no more.
+    Failure(StatusCode),
     /// Never.
     Hang,
 }
@@ -238,6 +240,7 @@ impl State {
                     .insert(name, HeaderValue::from_static(value));
                 response
             }
+            Answer::Failure(code) => status(code),
             Answer::Hang => std::future::pending().await,
             Answer::Grpc(message) => {
                 let trailers = HeaderMap::from_iter([(

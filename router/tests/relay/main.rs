@@ -16,6 +16,7 @@ mod dialects;
 mod envelope;
 mod gather;
 mod openai;
+mod push;
 
 use std::time::Duration;
 

@@ -50,10 +50,10 @@ enum Shape {
 
 /// Puts tokens on.
 #[derive(Debug)]
-struct Sealing {
-    ids: Arc<Ids>,
+pub(super) struct Sealing {
+    pub(super) ids: Arc<Ids>,
     /// The member whose new ids are sealed; unset where only what came sealed is.
-    life: Option<Incarnation>,
+    pub(super) life: Option<Incarnation>,
 }
 
 impl Sealer {
@@ -252,5 +252,16 @@ impl IdMap for Sealing {
         }
         let sealed = self.seal(id, Kind::Envelope, slots::Kind::Context);
         sealed.map(Cow::Owned)
+    }
+
+    fn webhook<'a>(&mut self, url: &'a str) -> Option<Cow<'a, str>> {
+        let Ids {
+            agent,
+            tenant,
+            webhooks,
+            ..
+        } = &*self.ids;
+        let given = webhooks.as_ref()?.restore(url, agent, tenant.as_deref());
+        given.map(Cow::Owned)
     }
 }

@@ -1,0 +1,69 @@
+//! Notifications of agents, as they come in at an address that we gave them.
+//!
+//! # Invariants
+//! - An address that is none of ours costs no body.
+//! - Plain HTTP whatever the binding of the call was that gave the address (spec 4.3.3).
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+use mesh_core::error::CallError;
+
+use super::{Caller, Front, intake, json};
+use crate::{call::Body, push::Outcome, webhook};
+
+/// The sealed part of the path of a notification.
+pub(super) fn sealed(path: &str) -> Option<&str> {
+    path.strip_prefix(webhook::PATH)
+}
+
+impl Front {
+    pub(super) async fn notification(
+        &self,
+        sealed: &str,
+        caller: &Caller,
+        body: Incoming,
+    ) -> Response<Body> {
+        if caller.method != Method::POST {
+            let mut refused = answer(Outcome::Unreadable);
+            *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            let allowed = HeaderValue::from_static("POST");
+            refused.headers_mut().insert(header::ALLOW, allowed);
+            return refused;
+        }
+        let Some(webhook) = self.push.open(sealed) else {
+            self.push.count(Outcome::Unknown);
+            return answer(Outcome::Unknown);
+        };
+        let body = match intake::read(body, &self.settings.body).await {
+            Ok(body) => body,
+            Err(error) => return unreadable(&error),
+        };
+        let readable = match intake::readable(&caller.headers, &body, &self.settings.body) {
+            Ok(readable) => Bytes::from(readable.into_owned()),
+            Err(error) => return unreadable(&error),
+        };
+        let outcome = self.push.deliver(webhook, &caller.headers, readable).await;
+        self.push.count(outcome);
+        answer(outcome)
+    }
+}
+
+/// The answer to what can't be read, with the status of the reason.
+fn unreadable(error: &CallError) -> Response<Body> {
+    let mut refused = answer(Outcome::Unreadable);
+    if let Ok(status) = StatusCode::from_u16(error.answer().fault.row().http) {
+        *refused.status_mut() = status;
+    }
+    refused
+}
+
+fn answer(outcome: Outcome) -> Response<Body> {
+    let said = format!("{{\"outcome\":\"{}\"}}", outcome.label());
+    let mut response = json(outcome.status(), "application/json", Bytes::from(said));
+    if outcome == Outcome::Busy {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+    }
+    response
+}
