@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{Binding, Dialect, Version},
-    error::{Fault, Problem},
+    error::Problem,
     operation::Operation,
     scan,
 };
@@ -63,8 +63,8 @@ pub enum Direction {
 /// out of its frame. Ids in the path of HTTP+JSON are [`path()`]'s.
 ///
 /// # Errors
-/// [`Fault::Parse`] for what is neither JSON nor protobuf of this operation, or nests deeper than 127;
-/// [`Fault::VersionNotSupported`] for 0.3 over gRPC.
+/// [`crate::Fault::Parse`] for what is neither JSON nor protobuf of this operation, or nests deeper than
+/// 127.
 pub fn rewrite(
     dialect: Dialect,
     operation: Operation,
@@ -98,10 +98,6 @@ fn edits(
             let root = schema::root(Style::Rest(version), operation, direction);
             json::message(body, root, map).map_err(scan::parse_problem)
         }
-        Binding::Grpc if version == Version::V0_3 => Err(Problem::new(
-            Fault::VersionNotSupported,
-            "ids in gRPC messages of 0.3 are not read",
-        )),
         Binding::Grpc => {
             let root = schema::root(Style::Rest(version), operation, direction);
             protobuf::message(body, root, map).map_err(|_| scan::no_protobuf())
@@ -126,13 +122,9 @@ fn request_version(operation: Operation, body: &[u8], stated: Version) -> Versio
 
 /// Replaces the task's id in a resource name: `tasks/{id}` and what may follow.
 fn name<'a>(map: &mut impl IdMap, name: &'a str) -> Option<Cow<'a, str>> {
-    let rest = name.strip_prefix("tasks/")?;
-    let (id, tail) = match rest.find("/pushNotificationConfigs") {
-        Some(end) => rest.split_at_checked(end)?,
-        None => (rest, ""),
-    };
-    let new = map.task(id).filter(|_| !id.is_empty())?;
-    Some(Cow::Owned(format!("tasks/{new}{tail}")))
+    let (id, tail) = scan::named::split(name)?;
+    let new = map.task(id)?;
+    Some(Cow::Owned(scan::named::join(&new, tail)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Finds the routing ids in a body that is passed on untouched.
 //!
-//! It owns which field of which operation is an id (spec 1.0, and the 0.3 names over JSON-RPC); it never
+//! It owns which field of which operation is an id, in both versions of the protocol; it never
 //! decodes content and never judges whether a request makes sense: that is the agent's affair.
 //!
 //! # Invariants
@@ -10,6 +10,7 @@
 //! - Whatever is accepted as JSON here, serde_json accepts, too (numbers beyond a double excepted).
 
 pub(crate) mod json;
+pub(crate) mod named;
 mod params;
 pub(crate) mod protobuf;
 
@@ -119,12 +120,24 @@ pub fn json_rpc(body: &[u8]) -> Result<Envelope<'_>, Rejected> {
     }
 }
 
-/// Reads the ids of an HTTP+JSON body. An empty body has none.
+/// Reads the ids of an HTTP+JSON body of 1.0. An empty body has none.
+///
+/// # Errors
+/// As [`rest_body_in`].
+pub fn rest_body(operation: Operation, body: &[u8]) -> Result<Ids<'_>, Problem> {
+    rest_body_in(Version::V1_0, operation, body)
+}
+
+/// Reads the ids of an HTTP+JSON body. An empty body has none; ids in the path are the route's.
 ///
 /// # Errors
 /// [`Fault::Parse`] for what is not JSON, [`Fault::InvalidParams`] for what is no object or has ids of the
 /// wrong type.
-pub fn rest_body(operation: Operation, body: &[u8]) -> Result<Ids<'_>, Problem> {
+pub fn rest_body_in(
+    version: Version,
+    operation: Operation,
+    body: &[u8],
+) -> Result<Ids<'_>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Ids::default());
     }
@@ -134,10 +147,25 @@ pub fn rest_body(operation: Operation, body: &[u8]) -> Result<Ids<'_>, Problem> 
         cursor.end()?;
         Ok(params)
     };
-    read().map_err(parse_problem)?.ids(operation, Version::V1_0)
+    read().map_err(parse_problem)?.ids(operation, version)
 }
 
-/// Reads the ids of a protobuf request.
+/// Reads the ids of a protobuf request of a version.
+///
+/// # Errors
+/// As [`protobuf()`].
+pub fn protobuf_in(
+    version: Version,
+    operation: Operation,
+    body: &[u8],
+) -> Result<Ids<'_>, Problem> {
+    match version {
+        Version::V1_0 => protobuf(operation, body),
+        Version::V0_3 => named::ids(operation, body),
+    }
+}
+
+/// Reads the ids of a protobuf request of 1.0.
 ///
 /// # Errors
 /// [`Fault::Parse`] for what is no protobuf message, or an id that is no UTF-8 string.
@@ -150,24 +178,28 @@ pub fn protobuf(operation: Operation, body: &[u8]) -> Result<Ids<'_>, Problem> {
             number if number == Some(numbers.tenant) => ids.tenant = string(&field)?,
             number if number == numbers.task_id => ids.task_id = string(&field)?,
             number if number == numbers.context_id => ids.context_id = string(&field)?,
-            number if number == numbers.message => {
-                for field in protobuf::Fields::new(field.bytes.ok_or_else(no_protobuf)?) {
-                    let field = field.map_err(|_| no_protobuf())?;
-                    match field.number {
-                        1 => ids.message_id = string(&field)?,
-                        2 => ids.context_id = string(&field)?,
-                        3 => ids.task_id = string(&field)?,
-                        _ => {}
-                    }
-                }
-            }
+            number if number == numbers.message => message_ids(&field, &mut ids)?,
             _ => {}
         }
     }
     Ok(ids)
 }
 
-/// Replaces the tenant of a protobuf request, and no other byte. What is no protobuf message comes back
+/// Reads the ids of a message, whose numbers are the same in both versions.
+fn message_ids<'a>(message: &protobuf::Field<'a>, ids: &mut Ids<'a>) -> Result<(), Problem> {
+    for field in protobuf::Fields::new(message.bytes.ok_or_else(no_protobuf)?) {
+        let field = field.map_err(|_| no_protobuf())?;
+        match field.number {
+            1 => ids.message_id = string(&field)?,
+            2 => ids.context_id = string(&field)?,
+            3 => ids.task_id = string(&field)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the tenant of a protobuf request of 1.0 (0.3 has none), and no other byte. What is no protobuf message comes back
 /// as it is: [`protobuf()`] is where that is refused.
 #[must_use]
 pub fn protobuf_tenant(operation: Operation, body: &[u8], new: Option<&str>) -> Bytes {

@@ -67,6 +67,10 @@ impl<'m, M: IdMap> Walk<'m, M> {
             (Step::Each(node), Some(b'[')) => {
                 cursor.elements(|cursor| self.step(cursor, Step::Into(node)))
             }
+            // The Go SDK writes this list without an object around it.
+            (Step::Into(Node::NamedConfigList), Some(b'[')) => {
+                cursor.elements(|cursor| self.step(cursor, Step::Into(Node::NamedConfig)))
+            }
             _ => cursor.skip(),
         }
     }

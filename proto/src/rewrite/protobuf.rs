@@ -72,6 +72,7 @@ impl<M: IdMap> Walk<'_, '_, M> {
         let new = match step {
             Step::Context => self.map.context(id),
             Step::Webhook => self.map.webhook(id),
+            Step::Name => super::name(self.map, id),
             _ => self.map.task(id),
         };
         if let Some(new) = new.filter(|new| *new != id) {

@@ -23,7 +23,7 @@ pub(super) enum Step {
     Tasks,
     /// The address of a webhook.
     Webhook,
-    /// A resource name of 0.3 over HTTP+JSON: `tasks/{id}` and perhaps more.
+    /// A resource name of `a2a.v1`: `tasks/{id}` and perhaps more.
     Name,
     /// A message with ids in it.
     Into(Node),
@@ -35,7 +35,11 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Node {
     SendRequest,
+    /// The same in `a2a.v1`, where the message has two names, and another number.
+    NamedSend,
     SendConfiguration,
+    /// The same in `a2a.v1`.
+    NamedConfiguration,
     /// Get, Cancel and Subscribe; in 0.3 also those of push configurations.
     TaskRequest,
     ListRequest,
@@ -45,7 +49,11 @@ pub(super) enum Node {
     Config,
     /// What 0.3 keeps apart from the task's id: where notifications go.
     Push,
-    /// A push configuration or a request for one, by resource name.
+    /// In `a2a.v1`: a request that names a task or a push configuration.
+    NamedRequest,
+    /// In `a2a.v1`: a push configuration to be made, in all the forms in which SDKs ask for it.
+    NamedNew,
+    /// In `a2a.v1`: a push configuration.
     NamedConfig,
     NamedConfigList,
     ConfigListReply,
@@ -54,6 +62,9 @@ pub(super) enum Node {
     /// The same in JSON-RPC of 0.3, where the object is not wrapped. Of the four kinds no two use a name
     /// differently, so that `kind`, which may come last, need not be known.
     Bare,
+    /// The same in `a2a.v1`, where it is wrapped; the Go SDK does not wrap it over HTTP+JSON, and no name
+    /// of the one is a name of the other.
+    NamedPayload,
     Task,
     Message,
     Status,
@@ -62,7 +73,8 @@ pub(super) enum Node {
     ListReply,
 }
 
-/// How JSON-RPC and HTTP+JSON differ where 0.3 is spoken.
+/// How JSON-RPC differs from HTTP+JSON and gRPC where 0.3 is spoken: these two have the messages of
+/// `a2a.v1`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Style {
     Rpc(Version),
@@ -75,7 +87,11 @@ pub(super) const fn root(style: Style, operation: Operation, direction: Directio
     let bare = matches!(style, Style::Rpc(Version::V0_3));
     let node = match (operation, direction) {
         (Operation::SendMessage | Operation::SendStreamingMessage, Direction::Request) => {
-            Node::SendRequest
+            if named {
+                Node::NamedSend
+            } else {
+                Node::SendRequest
+            }
         }
         (
             Operation::SendMessage | Operation::SendStreamingMessage | Operation::SubscribeToTask,
@@ -83,10 +99,21 @@ pub(super) const fn root(style: Style, operation: Operation, direction: Directio
         ) => {
             if bare {
                 Node::Bare
+            } else if named {
+                Node::NamedPayload
             } else {
                 Node::Payload
             }
         }
+        (
+            Operation::GetTask
+            | Operation::CancelTask
+            | Operation::SubscribeToTask
+            | Operation::GetTaskPushNotificationConfig
+            | Operation::DeleteTaskPushNotificationConfig
+            | Operation::ListTaskPushNotificationConfigs,
+            Direction::Request,
+        ) if named => Node::NamedRequest,
         (
             Operation::GetTask | Operation::CancelTask | Operation::SubscribeToTask,
             Direction::Request,
@@ -94,6 +121,9 @@ pub(super) const fn root(style: Style, operation: Operation, direction: Directio
         (Operation::GetTask | Operation::CancelTask, _) => Node::Task,
         (Operation::ListTasks, Direction::Request) => Node::ListRequest,
         (Operation::ListTasks, _) => Node::ListReply,
+        (Operation::CreateTaskPushNotificationConfig, Direction::Request) if named => {
+            Node::NamedNew
+        }
         (Operation::CreateTaskPushNotificationConfig, _)
         | (Operation::GetTaskPushNotificationConfig, Direction::Reply | Direction::Event) => {
             if named {
@@ -134,13 +164,16 @@ impl Node {
     /// What stands under a name, in the spelling of JSON or of the proto file.
     pub(super) fn by_name(self, name: &str) -> Step {
         match (self, name) {
-            (Self::Task | Self::TaskRequest | Self::Bare, "id")
+            (Self::Task | Self::TaskRequest | Self::Bare | Self::NamedPayload, "id")
             | (
                 Self::Message
                 | Self::StatusUpdate
                 | Self::ArtifactUpdate
                 | Self::Bare
+                | Self::NamedPayload
                 | Self::Config
+                | Self::NamedNew
+                | Self::NamedConfig
                 | Self::ConfigRequest
                 | Self::ConfigListRequest,
                 "taskId" | "task_id",
@@ -151,43 +184,58 @@ impl Node {
                 | Self::StatusUpdate
                 | Self::ArtifactUpdate
                 | Self::Bare
+                | Self::NamedPayload
                 | Self::ListRequest,
                 "contextId" | "context_id",
             ) => Step::Context,
-            (Self::Message | Self::Bare, "referenceTaskIds" | "reference_task_ids") => Step::Tasks,
-            (Self::Config | Self::Push, "url") => Step::Webhook,
             (
-                Self::Config | Self::NamedConfig | Self::SendConfiguration,
+                Self::Message | Self::Bare | Self::NamedPayload,
+                "referenceTaskIds" | "reference_task_ids",
+            ) => Step::Tasks,
+            (Self::Config | Self::Push | Self::NamedNew, "url") => Step::Webhook,
+            (
+                Self::Config
+                | Self::NamedNew
+                | Self::NamedConfig
+                | Self::SendConfiguration
+                | Self::NamedConfiguration,
                 "pushNotificationConfig" | "push_notification_config",
             )
-            | (Self::SendConfiguration, "pushNotification" | "push_notification") => {
+            | (Self::NamedConfiguration, "pushNotification" | "push_notification") => {
                 Step::Into(Self::Push)
             }
-            (Self::NamedConfig, "name" | "parent") => Step::Name,
-            (Self::NamedConfig, "config") => Step::Into(Self::NamedConfig),
+            (Self::NamedRequest | Self::NamedNew, "name" | "parent")
+            | (Self::NamedConfig, "name") => Step::Name,
+            (Self::NamedNew, "config") => Step::Into(Self::NamedConfig),
             (Self::NamedConfigList, "configs") => Step::Each(Self::NamedConfig),
-            (Self::SendRequest | Self::Payload | Self::Status, "message") => {
-                Step::Into(Self::Message)
-            }
+            (Self::SendRequest | Self::Payload | Self::Status, "message")
+            | (Self::NamedSend, "message" | "request")
+            | (Self::NamedPayload, "message" | "msg") => Step::Into(Self::Message),
             (Self::SendRequest, "configuration") => Step::Into(Self::SendConfiguration),
+            (Self::NamedSend, "configuration") => Step::Into(Self::NamedConfiguration),
             (
                 Self::SendConfiguration,
                 "taskPushNotificationConfig" | "task_push_notification_config",
             ) => Step::Into(Self::Config),
-            (Self::Payload, "task") => Step::Into(Self::Task),
-            (Self::Payload, "statusUpdate" | "status_update") => Step::Into(Self::StatusUpdate),
-            (Self::Payload, "artifactUpdate" | "artifact_update") => {
+            (Self::Payload | Self::NamedPayload, "task") => Step::Into(Self::Task),
+            (Self::Payload | Self::NamedPayload, "statusUpdate" | "status_update") => {
+                Step::Into(Self::StatusUpdate)
+            }
+            (Self::Payload | Self::NamedPayload, "artifactUpdate" | "artifact_update") => {
                 Step::Into(Self::ArtifactUpdate)
             }
-            (Self::Task | Self::StatusUpdate | Self::Bare, "status") => Step::Into(Self::Status),
-            (Self::Task | Self::Bare, "history") => Step::Each(Self::Message),
+            (Self::Task | Self::StatusUpdate | Self::Bare | Self::NamedPayload, "status") => {
+                Step::Into(Self::Status)
+            }
+            (Self::Task | Self::Bare | Self::NamedPayload, "history") => Step::Each(Self::Message),
             (Self::ListReply, "tasks") => Step::Each(Self::Task),
             (Self::ConfigListReply, "configs") => Step::Each(Self::Config),
             _ => Step::Skip,
         }
     }
 
-    /// What stands under a number in the proto file of 1.0. A list is its field, repeated.
+    /// What stands under a number in the proto files. A list is its field, repeated. The messages that the
+    /// versions number alike are one node; of the others, 0.3 has its own.
     pub(super) const fn by_number(self, number: u32) -> Step {
         match (self, number) {
             (Self::Task | Self::StatusUpdate | Self::ArtifactUpdate, 1)
@@ -203,13 +251,19 @@ impl Node {
                 2,
             ) => Step::Context,
             (Self::Message, 8) => Step::Tasks,
-            (Self::Config, 4) => Step::Webhook,
-            (Self::SendRequest | Self::Payload | Self::Status, 2) => Step::Into(Self::Message),
+            (Self::Config, 4) | (Self::Push, 2) => Step::Webhook,
+            (Self::NamedRequest | Self::NamedNew | Self::NamedConfig, 1) => Step::Name,
+            (Self::NamedNew, 3) => Step::Into(Self::NamedConfig),
+            (Self::NamedConfig | Self::NamedConfiguration, 2) => Step::Into(Self::Push),
+            (Self::NamedConfigList, 1) => Step::Each(Self::NamedConfig),
+            (Self::NamedSend, 2) => Step::Into(Self::NamedConfiguration),
+            (Self::SendRequest | Self::Payload | Self::NamedPayload | Self::Status, 2)
+            | (Self::NamedSend, 1) => Step::Into(Self::Message),
             (Self::SendRequest, 3) => Step::Into(Self::SendConfiguration),
             (Self::SendConfiguration, 2) => Step::Into(Self::Config),
-            (Self::Payload, 1) => Step::Into(Self::Task),
-            (Self::Payload, 3) => Step::Into(Self::StatusUpdate),
-            (Self::Payload, 4) => Step::Into(Self::ArtifactUpdate),
+            (Self::Payload | Self::NamedPayload, 1) => Step::Into(Self::Task),
+            (Self::Payload | Self::NamedPayload, 3) => Step::Into(Self::StatusUpdate),
+            (Self::Payload | Self::NamedPayload, 4) => Step::Into(Self::ArtifactUpdate),
             (Self::Task | Self::StatusUpdate, 3) => Step::Into(Self::Status),
             (Self::Task, 5) => Step::Each(Self::Message),
             (Self::ListReply, 1) => Step::Each(Self::Task),

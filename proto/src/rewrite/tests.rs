@@ -2,6 +2,8 @@
 //! that would have been made with the new ids, byte for byte.
 
 mod made;
+mod old;
+mod places;
 mod webhook;
 mod wire;
 
@@ -11,8 +13,9 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{grpc, scan, sse};
-use made::{Json, Kind, Rng, Wire};
+use crate::{Fault, grpc, scan, sse};
+use made::{Json, Rng, Wire};
+use places::Kind;
 
 /// Puts a mark in front of ids, by their kind.
 pub(super) struct Wrap;
@@ -58,6 +61,18 @@ const RPC_0_3: Dialect = Dialect::new(Binding::JsonRpc, Version::V0_3);
 const REST: Dialect = Dialect::new(Binding::Rest, Version::V1_0);
 const REST_0_3: Dialect = Dialect::new(Binding::Rest, Version::V0_3);
 const GRPC: Dialect = Dialect::new(Binding::Grpc, Version::V1_0);
+const GRPC_0_3: Dialect = Dialect::new(Binding::Grpc, Version::V0_3);
+const JSON: [Dialect; 4] = [RPC, REST, RPC_0_3, REST_0_3];
+
+/// An operation that a version has.
+fn operation(rng: &mut Rng, version: Version) -> Operation {
+    loop {
+        let operation = rng.pick(&Operation::ALL);
+        if operation.method(version).is_some() {
+            return operation;
+        }
+    }
+}
 
 fn direction(rng: &mut Rng, operation: Operation) -> Direction {
     match rng.below(2) {
@@ -78,10 +93,10 @@ proptest! {
     #[test]
     fn random_json_comes_out_identical_but_for_the_ids(seed: u64) {
         let mut rng = Rng::new(seed);
-        let operation = Operation::ALL[rng.below(Operation::ALL.len())];
+        let dialect = rng.pick(&JSON);
+        let operation = operation(&mut rng, dialect.version);
         let direction = direction(&mut rng, operation);
-        let dialect = if rng.below(2) == 0 { RPC } else { REST };
-        let made = Json::body(&mut rng, dialect.binding, operation, direction);
+        let made = Json::body(&mut rng, dialect, operation, direction);
         let plain = Bytes::from(made.render(&as_it_is));
         let expected = Bytes::from(made.render(&wrapped));
         let there = rewrite(dialect, operation, direction, plain.clone(), &mut Wrap).unwrap();
@@ -99,27 +114,28 @@ proptest! {
     #[test]
     fn random_protobuf_comes_out_identical_but_for_ids_and_lengths(seed: u64) {
         let mut rng = Rng::new(seed);
-        let operation = Operation::ALL[rng.below(Operation::ALL.len())];
+        let dialect = rng.pick(&[GRPC, GRPC_0_3]);
+        let operation = operation(&mut rng, dialect.version);
         let direction = direction(&mut rng, operation);
-        let made = Wire::body(&mut rng, operation, direction);
+        let made = Wire::body(&mut rng, dialect.version, operation, direction);
         let plain = Bytes::from(made.render(&as_it_is));
         let expected = Bytes::from(made.render(&wrapped));
-        let there = rewrite(GRPC, operation, direction, plain.clone(), &mut Wrap).unwrap();
+        let there = rewrite(dialect, operation, direction, plain.clone(), &mut Wrap).unwrap();
         let there = there.into_bytes();
         prop_assert_eq!(&there, &expected);
-        let back = rewrite(GRPC, operation, direction, there, &mut Unwrap).unwrap();
+        let back = rewrite(dialect, operation, direction, there, &mut Unwrap).unwrap();
         prop_assert_eq!(&back.into_bytes(), &plain);
     }
 
     #[test]
     fn random_events_keep_their_frames(seed: u64, cut in 0_usize..4_000) {
         let mut rng = Rng::new(seed);
-        let dialect = if rng.below(2) == 0 { RPC } else { REST };
+        let dialect = rng.pick(&JSON);
         let operation = Operation::SendStreamingMessage;
         let end = ["\n", "\r\n", "\r"][rng.below(3)];
         let (mut plain, mut expected) = (Vec::new(), Vec::new());
         for _ in 0..rng.below(4) {
-            let made = Json::body(&mut rng, dialect.binding, operation, Direction::Event);
+            let made = Json::body(&mut rng, dialect, operation, Direction::Event);
             let frame = made::Frame::around(&mut rng, end);
             frame.render(&made.render(&as_it_is), &mut plain);
             frame.render(&made.render(&wrapped), &mut expected);
@@ -143,20 +159,31 @@ proptest! {
     #[test]
     fn scanner_and_rewriter_agree_on_where_ids_stand(seed: u64) {
         let mut rng = Rng::new(seed);
-        let operation = Operation::ALL[rng.below(Operation::ALL.len())];
-        let json = Json::body(&mut rng, Binding::JsonRpc, operation, Direction::Request);
+        let version = rng.pick(&Version::ALL);
+        let operation = operation(&mut rng, version);
+        let rpc = Dialect::new(Binding::JsonRpc, version);
+        let json = Json::body(&mut rng, rpc, operation, Direction::Request);
         let json = Bytes::from(json.render(&as_it_is));
-        let new = rewrite(RPC, operation, Direction::Request, json.clone(), &mut Wrap);
+        let new = rewrite(rpc, operation, Direction::Request, json.clone(), &mut Wrap);
         let new = new.unwrap().into_bytes();
         let before = scan::json_rpc(&json).unwrap().ids;
         let after = scan::json_rpc(&new).unwrap().ids;
         agree(&before, &after)?;
-        let wire = Wire::body(&mut rng, operation, Direction::Request);
-        let wire = Bytes::from(wire.render(&as_it_is));
-        let new = rewrite(GRPC, operation, Direction::Request, wire.clone(), &mut Wrap);
+        let rest = Dialect::new(Binding::Rest, version);
+        let json = Json::body(&mut rng, rest, operation, Direction::Request);
+        let json = Bytes::from(json.render(&as_it_is));
+        let new = rewrite(rest, operation, Direction::Request, json.clone(), &mut Wrap);
         let new = new.unwrap().into_bytes();
-        let before = scan::protobuf(operation, &wire).unwrap();
-        let after = scan::protobuf(operation, &new).unwrap();
+        let before = scan::rest_body_in(version, operation, &json).unwrap();
+        let after = scan::rest_body_in(version, operation, &new).unwrap();
+        agree(&before, &after)?;
+        let grpc = Dialect::new(Binding::Grpc, version);
+        let wire = Wire::body(&mut rng, version, operation, Direction::Request);
+        let wire = Bytes::from(wire.render(&as_it_is));
+        let new = rewrite(grpc, operation, Direction::Request, wire.clone(), &mut Wrap);
+        let new = new.unwrap().into_bytes();
+        let before = scan::protobuf_in(version, operation, &wire).unwrap();
+        let after = scan::protobuf_in(version, operation, &new).unwrap();
         agree(&before, &after)?;
     }
 
@@ -221,49 +248,6 @@ fn escaped_names_and_ids_are_read_and_ids_written_plainly() {
         "{\"params\" :{\"mess\\u0061ge\":\t{\"context\\u0049d\" : \"a\\u0062\\n\\\"\",\"task_id\":\"\\/\"} } }",
         "{\"params\" :{\"mess\\u0061ge\":\t{\"context\\u0049d\" : \"z1c.ab\\n\\\"\",\"task_id\":\"z1t./\"} } }",
     );
-}
-
-#[test]
-fn the_shapes_of_0_3_have_their_ids_where_0_3_has_them() {
-    let list = Operation::ListTaskPushNotificationConfigs;
-    for (operation, direction, from, to) in [
-        (
-            Operation::SendMessage,
-            Direction::Reply,
-            r#"{"result":{"id":"t","contextId":"c","status":{"message":{"taskId":"t","messageId":"t"}},"history":[{"referenceTaskIds":["u","v"]}],"kind":"task"}}"#,
-            r#"{"result":{"id":"z1t.t","contextId":"z1c.c","status":{"message":{"taskId":"z1t.t","messageId":"t"}},"history":[{"referenceTaskIds":["z1t.u","z1t.v"]}],"kind":"task"}}"#,
-        ),
-        (
-            Operation::SubscribeToTask,
-            Direction::Event,
-            r#"{"result":{"taskId":"t","contextId":"c","final":true,"kind":"status-update","status":{"message":null}}}"#,
-            r#"{"result":{"taskId":"z1t.t","contextId":"z1c.c","final":true,"kind":"status-update","status":{"message":null}}}"#,
-        ),
-        (
-            list,
-            Direction::Request,
-            r#"{"jsonrpc":"2.0","params":{"id":"t"},"method":"tasks/pushNotificationConfig/list"}"#,
-            r#"{"jsonrpc":"2.0","params":{"id":"z1t.t"},"method":"tasks/pushNotificationConfig/list"}"#,
-        ),
-        (
-            list,
-            Direction::Reply,
-            r#"{"result":[{"taskId":"t","pushNotificationConfig":{"id":"x"}}]}"#,
-            r#"{"result":[{"taskId":"z1t.t","pushNotificationConfig":{"id":"x"}}]}"#,
-        ),
-    ] {
-        check(RPC_0_3, operation, direction, from, to);
-    }
-    check(
-        REST_0_3,
-        list,
-        Direction::Reply,
-        r#"{"configs":[{"name":"tasks/t/pushNotificationConfigs/7"},{"name":"else"}]}"#,
-        r#"{"configs":[{"name":"tasks/z1t.t/pushNotificationConfigs/7"},{"name":"else"}]}"#,
-    );
-    let grpc = Dialect::new(Binding::Grpc, Version::V0_3);
-    let refused = rewrite(grpc, list, Direction::Reply, Bytes::new(), &mut Wrap);
-    assert_eq!(refused.unwrap_err().fault, Fault::VersionNotSupported);
 }
 
 #[test]

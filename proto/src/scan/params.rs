@@ -72,6 +72,8 @@ pub(super) struct Params<'a> {
     task_id: Found<'a>,
     context_id: Found<'a>,
     message: Message<'a>,
+    /// What the proto file of 0.3 calls the message.
+    request: Message<'a>,
 }
 
 #[derive(Default)]
@@ -96,6 +98,7 @@ impl<'a> Params<'a> {
                     "taskId" | "task_id" => params.task_id = cursor.text()?,
                     "contextId" | "context_id" => params.context_id = cursor.text()?,
                     "message" => params.message = Message::read(cursor)?,
+                    "request" => params.request = Message::read(cursor)?,
                     _ => cursor.skip()?,
                 }
                 Ok(())
@@ -115,12 +118,16 @@ impl<'a> Params<'a> {
         };
         match operation {
             Operation::SendMessage | Operation::SendStreamingMessage => {
-                if self.message.shape == Shape::Wrong {
+                let message = match version {
+                    Version::V0_3 if self.message.shape == Shape::Unset => self.request,
+                    Version::V0_3 | Version::V1_0 => self.message,
+                };
+                if message.shape == Shape::Wrong {
                     return Err(wrong("message", "an object"));
                 }
-                ids.task_id = id(self.message.task_id, "message.taskId")?;
-                ids.context_id = id(self.message.context_id, "message.contextId")?;
-                ids.message_id = id(self.message.message_id, "message.messageId")?;
+                ids.task_id = id(message.task_id, "message.taskId")?;
+                ids.context_id = id(message.context_id, "message.contextId")?;
+                ids.message_id = id(message.message_id, "message.messageId")?;
             }
             Operation::GetTask | Operation::CancelTask | Operation::SubscribeToTask => {
                 ids.task_id = id(self.id, "id")?;

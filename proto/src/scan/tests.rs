@@ -319,6 +319,8 @@ proptest! {
     fn no_bytes_make_a_scanner_panic(body: Vec<u8>) {
         for operation in Operation::ALL {
             drop(protobuf(operation, &body));
+            drop(protobuf_in(Version::V0_3, operation, &body));
+            drop(rest_body_in(Version::V0_3, operation, &body));
             drop(rest_body(operation, &body));
             drop(protobuf_tenant(operation, &body, Some("t")));
         }

@@ -1,140 +1,10 @@
-//! Random bodies with ids at their places: the schema once more, written independently of the one
-//! under test, and rendered with any spelling of the ids.
+//! Random bodies with ids at their places, rendered with any spelling of the ids.
 
-use super::{Binding, Direction, Operation};
+use super::{
+    Binding, Dialect, Direction, Operation, Version,
+    places::{Kind, Object, Value},
+};
 pub(in super::super) use crate::chance::Rng;
-
-/// Of what an id is.
-#[derive(Clone, Copy, Debug)]
-pub(in super::super) enum Kind {
-    /// A task.
-    Task,
-    /// A conversation.
-    Context,
-}
-
-/// The messages with ids in them.
-#[derive(Clone, Copy, Debug)]
-enum Object {
-    Send,
-    Configuration,
-    ById,
-    List,
-    ByConfig,
-    ByConfigList,
-    Config,
-    Configs,
-    Payload,
-    Task,
-    Said,
-    Status,
-    StatusUpdate,
-    ArtifactUpdate,
-    Tasks,
-    Nothing,
-}
-
-/// A field: its names, its number, and what stands there.
-type Field = (&'static str, &'static str, u32, Value);
-
-#[derive(Clone, Copy, Debug)]
-enum Value {
-    Id(Kind),
-    Ids,
-    One(Object),
-    Many(Object),
-}
-
-const TASK: Value = Value::Id(Kind::Task);
-const CONTEXT: Value = Value::Id(Kind::Context);
-
-impl Object {
-    fn of(operation: Operation, direction: Direction) -> Self {
-        let is_request = direction == Direction::Request;
-        match operation {
-            Operation::SendMessage | Operation::SendStreamingMessage if is_request => Self::Send,
-            Operation::SendMessage | Operation::SendStreamingMessage => Self::Payload,
-            Operation::SubscribeToTask if !is_request => Self::Payload,
-            Operation::GetTask | Operation::CancelTask | Operation::SubscribeToTask => {
-                if is_request { Self::ById } else { Self::Task }
-            }
-            Operation::ListTasks if is_request => Self::List,
-            Operation::ListTasks => Self::Tasks,
-            Operation::CreateTaskPushNotificationConfig => Self::Config,
-            Operation::GetTaskPushNotificationConfig if is_request => Self::ByConfig,
-            Operation::GetTaskPushNotificationConfig => Self::Config,
-            Operation::ListTaskPushNotificationConfigs if is_request => Self::ByConfigList,
-            Operation::ListTaskPushNotificationConfigs => Self::Configs,
-            Operation::DeleteTaskPushNotificationConfig if is_request => Self::ByConfig,
-            Operation::DeleteTaskPushNotificationConfig | Operation::GetExtendedAgentCard => {
-                Self::Nothing
-            }
-        }
-    }
-
-    fn fields(self) -> Vec<Field> {
-        let message = ("message", "message", 2, Value::One(Self::Said));
-        let status = ("status", "status", 3, Value::One(Self::Status));
-        let update = [
-            ("taskId", "task_id", 1, TASK),
-            ("contextId", "context_id", 2, CONTEXT),
-        ];
-        match self {
-            Self::Send => {
-                let configuration = Value::One(Self::Configuration);
-                vec![
-                    message,
-                    ("configuration", "configuration", 3, configuration),
-                ]
-            }
-            Self::Configuration => {
-                let (camel, snake) = (
-                    "taskPushNotificationConfig",
-                    "task_push_notification_config",
-                );
-                vec![(camel, snake, 2, Value::One(Self::Config))]
-            }
-            Self::ById => vec![("id", "id", 2, TASK)],
-            Self::List => vec![("contextId", "context_id", 2, CONTEXT)],
-            Self::ByConfig => vec![("taskId", "task_id", 2, TASK)],
-            Self::ByConfigList => vec![("taskId", "task_id", 1, TASK)],
-            Self::Config => vec![("taskId", "task_id", 3, TASK)],
-            Self::Configs => vec![("configs", "configs", 1, Value::Many(Self::Config))],
-            Self::Payload => vec![
-                ("task", "task", 1, Value::One(Self::Task)),
-                message,
-                (
-                    "statusUpdate",
-                    "status_update",
-                    3,
-                    Value::One(Self::StatusUpdate),
-                ),
-                (
-                    "artifactUpdate",
-                    "artifact_update",
-                    4,
-                    Value::One(Self::ArtifactUpdate),
-                ),
-            ],
-            Self::Task => vec![
-                ("id", "id", 1, TASK),
-                ("contextId", "context_id", 2, CONTEXT),
-                status,
-                ("history", "history", 5, Value::Many(Self::Said)),
-            ],
-            Self::Said => vec![
-                ("contextId", "context_id", 2, CONTEXT),
-                ("taskId", "task_id", 3, TASK),
-                ("referenceTaskIds", "reference_task_ids", 8, Value::Ids),
-            ],
-            Self::Status => vec![message],
-            Self::StatusUpdate => [&update[..], &[status]].concat(),
-            Self::ArtifactUpdate => update.to_vec(),
-            Self::Tasks => vec![("tasks", "tasks", 1, Value::Many(Self::Task))],
-            Self::Nothing => Vec::new(),
-        }
-    }
-}
 
 /// A piece of a text: as it is, or an id.
 #[derive(Debug)]
@@ -155,6 +25,12 @@ const IDS: [&str; 6] = [
     "x y",
     "z1k.no.token",
     "a:b",
+];
+/// What may follow a task in a resource name.
+const TAILS: [&str; 3] = [
+    "",
+    "/pushNotificationConfigs",
+    "/pushNotificationConfigs/tasks/x",
 ];
 /// What is no id: unknown fields, content, and decoys that are named like ids.
 const DECOYS: [(&str, &str); 10] = [
@@ -185,19 +61,20 @@ const DECOYS: [(&str, &str); 10] = [
 impl Json {
     pub(in super::super) fn body(
         rng: &mut Rng,
-        binding: Binding,
+        dialect: Dialect,
         operation: Operation,
         direction: Direction,
     ) -> Self {
         let mut made = Self::default();
-        let message = Object::of(operation, direction);
-        if binding == Binding::Rest {
+        let message = Value::of(dialect, operation, direction);
+        if dialect.binding == Binding::Rest {
             made.space(rng);
-            made.object(rng, message, 0);
+            made.value(rng, message, 0);
             made.space(rng);
             return made;
         }
-        let method = format!(r#""method":"{}""#, operation.name());
+        let method = operation.method(dialect.version).unwrap_or("none");
+        let method = format!(r#""method":"{method}""#);
         let mut members = vec![
             r#""jsonrpc":"2.0""#.to_owned(),
             r#""id":"x""#.to_owned(),
@@ -236,14 +113,14 @@ impl Json {
         out.into_bytes()
     }
 
-    fn member(&mut self, rng: &mut Rng, direction: Direction, message: Object) {
+    fn member(&mut self, rng: &mut Rng, direction: Direction, message: Value) {
         let name = if direction == Direction::Request {
             "params"
         } else {
             "result"
         };
         self.name(rng, name);
-        self.object(rng, message, 0);
+        self.value(rng, message, 0);
     }
 
     fn text(&mut self, text: &str) {
@@ -309,6 +186,13 @@ impl Json {
     fn value(&mut self, rng: &mut Rng, value: Value, depth: usize) {
         match value {
             Value::Id(kind) => self.id(rng, kind),
+            Value::Name => {
+                self.text("\"tasks/");
+                self.0
+                    .push(Piece::Id(Kind::Task, rng.pick(&IDS).to_owned()));
+                self.text(rng.pick(&TAILS));
+                self.text("\"");
+            }
             Value::One(message) => self.object(rng, message, depth + 1),
             Value::Ids | Value::Many(_) => {
                 self.text("[");
@@ -334,16 +218,23 @@ impl Json {
 pub(in super::super) enum Wire {
     Bytes(Vec<u8>),
     Id(u32, Kind, String),
+    /// A resource name: the task, and what follows it.
+    Name(u32, String, &'static str),
     Sub(u32, Vec<Self>),
 }
 
 impl Wire {
     pub(in super::super) fn body(
         rng: &mut Rng,
+        version: Version,
         operation: Operation,
         direction: Direction,
     ) -> Self {
-        Self::Sub(0, Self::message(rng, Object::of(operation, direction), 0))
+        let dialect = Dialect::new(Binding::Grpc, version);
+        match Value::of(dialect, operation, direction) {
+            Value::One(message) => Self::Sub(0, Self::message(rng, message, 0)),
+            other => panic!("{other:?} is no message"),
+        }
     }
 
     /// Number 0 is the body itself, without key and length.
@@ -351,6 +242,10 @@ impl Wire {
         let (number, inside) = match self {
             Self::Bytes(bytes) => return bytes.clone(),
             Self::Id(number, kind, plain) => (*number, id(*kind, plain).into_bytes()),
+            Self::Name(number, task, tail) => {
+                let name = format!("tasks/{}{tail}", id(Kind::Task, task));
+                (*number, name.into_bytes())
+            }
             Self::Sub(number, parts) => (
                 *number,
                 parts.iter().flat_map(|part| part.render(id)).collect(),
@@ -363,7 +258,9 @@ impl Wire {
     }
 
     fn message(rng: &mut Rng, message: Object, depth: usize) -> Vec<Self> {
-        let known = message.fields();
+        // A field that the proto file does not have is of JSON alone.
+        let mut known = message.fields();
+        known.retain(|(_, _, number, _)| *number > 0);
         let mut parts = Vec::new();
         for _ in 0..rng.below(6) {
             if known.is_empty() || depth > 5 || rng.below(3) == 0 {
@@ -380,6 +277,7 @@ impl Wire {
             parts.push(match value {
                 Value::Id(kind) => Self::Id(number, kind, text),
                 Value::Ids => Self::Id(number, Kind::Task, text),
+                Value::Name => Self::Name(number, text, rng.pick(&TAILS)),
                 Value::One(message) | Value::Many(message) => {
                     Self::Sub(number, Self::message(rng, message, depth + 1))
                 }

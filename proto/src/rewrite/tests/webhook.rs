@@ -131,3 +131,59 @@ fn the_address_of_a_webhook_is_replaced_in_protobuf() {
         send("https://relay/x").encode_to_vec()
     );
 }
+
+#[test]
+fn the_address_of_a_webhook_is_replaced_in_protobuf_of_0_3() {
+    use crate::a2a_v03 as old;
+    use prost::Message as _;
+    let push = |url: &str| {
+        Some(old::PushNotificationConfig {
+            id: "https://hook".to_owned(),
+            url: url.to_owned(),
+            ..Default::default()
+        })
+    };
+    let create = |url: &str| old::CreateTaskPushNotificationConfigRequest {
+        config_id: "\n\u{1}x".to_owned(),
+        config: Some(old::TaskPushNotificationConfig {
+            push_notification_config: push(url),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let send = |url: &str| old::SendMessageRequest {
+        configuration: Some(old::SendMessageConfiguration {
+            push_notification: push(url),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let new = |operation, body: Vec<u8>| {
+        let mut map = Elsewhere(Vec::new());
+        let request = Direction::Request;
+        let new = rewrite(GRPC_0_3, operation, request, Bytes::from(body), &mut map).unwrap();
+        new.into_bytes()
+    };
+    let (there, here) = ("https://hook", "https://relay/x");
+    assert_eq!(
+        new(
+            Operation::CreateTaskPushNotificationConfig,
+            create(there).encode_to_vec()
+        ),
+        create(here).encode_to_vec()
+    );
+    assert_eq!(
+        new(Operation::SendMessage, send(there).encode_to_vec()),
+        send(here).encode_to_vec()
+    );
+    let list = old::ListTaskPushNotificationConfigRequest {
+        parent: "tasks/t".to_owned(),
+        page_size: 7,
+        page_token: "https://hook".to_owned(),
+    };
+    let list = list.encode_to_vec();
+    assert_eq!(
+        new(Operation::ListTaskPushNotificationConfigs, list.clone()),
+        list
+    );
+}

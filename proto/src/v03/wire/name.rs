@@ -1,30 +1,29 @@
 //! Resource names: how `a2a.v1` names tasks and push configurations.
 //!
 //! # Invariants
-//! - A task's id is what stands between `tasks/` and `/pushNotificationConfigs`, as the rewriter of ids
-//!   has it, so that an id may hold a slash.
+//! - A name is read as the scanner and the rewriter of ids read it.
 
-use crate::error::{Fault, Problem};
+use crate::{
+    error::{Fault, Problem},
+    scan::named,
+};
 
-const TASKS: &str = "tasks/";
-const CONFIGS: &str = "/pushNotificationConfigs";
+const CONFIGS: &str = "/pushNotificationConfigs/";
 
 /// The name of a task.
 pub(in super::super) fn of_task(task: &str) -> String {
-    format!("{TASKS}{task}")
+    named::join(task, "")
 }
 
 /// The name of a push configuration.
 pub(in super::super) fn of_config(task: &str, config: &str) -> String {
-    format!("{TASKS}{task}{CONFIGS}/{config}")
+    named::join(task, &format!("{CONFIGS}{config}"))
 }
 
 /// The ids in a name: of the task, and of the push configuration, which may be empty.
 pub(in super::super) fn parse(name: &str) -> Option<(&str, &str)> {
-    let rest = name.strip_prefix(TASKS)?;
-    let (task, tail) = rest.split_once(CONFIGS).unwrap_or((rest, ""));
-    let config = tail.strip_prefix('/').unwrap_or_default();
-    (!task.is_empty()).then_some((task, config))
+    let (task, tail) = named::split(name)?;
+    Some((task, tail.strip_prefix(CONFIGS).unwrap_or_default()))
 }
 
 /// The task that a request names.
