@@ -10,11 +10,11 @@
 //! - the tenant, and `ListTasks` as a whole, which is refused;
 //! - the media type and the file name of a part that is text or data;
 //! - a `historyLength` of 0: servers of 0.3 take it for "all", and gRPC has no other word for "not set";
-//! - all but the first push scheme's meaning: 1.0 has one scheme, 0.3 a list, of which the first is read;
 //! - paging of push configurations over JSON-RPC and HTTP+JSON;
 //! - `ErrorInfo`: an error keeps its message and, where 0.3 knows it, its code;
 //! - over gRPC and HTTP+JSON the metadata of a cancel, and `referenceTaskIds` of a message;
-//! - device code flows, and proof keys, of OAuth in cards.
+//! - device code flows, and proof keys, of OAuth in cards;
+//! - in a push, all that an event says beside its task.
 //!
 //! What 1.0 cannot carry, and so is lost on the way out of it: `final` (it follows from the state again:
 //! terminal and interrupted states end a stream for clients of 0.3), metadata of queries, push schemes
@@ -32,6 +32,7 @@ mod card;
 mod error;
 mod grpc;
 mod json;
+mod push;
 mod rest;
 mod rpc;
 mod shape;
@@ -50,6 +51,7 @@ use crate::{
 };
 
 pub use card::{card_of_1_0, card_to_1_0};
+pub use push::{push_of_1_0, push_to_1_0};
 
 const JSON: &str = "application/json";
 

@@ -104,6 +104,35 @@ proptest! {
     }
 
     #[test]
+    fn a_push_of_0_3_is_the_task_that_the_event_is_about(event in made::event()) {
+        use mesh_proto::a2a::stream_response::Payload;
+        let pushed = v03::push_of_1_0(&event);
+        let payload = event.payload.unwrap();
+        if matches!(payload, Payload::Message(_)) {
+            prop_assert!(pushed.is_err());
+        } else {
+            let body = pushed.unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            prop_assert_eq!(&value["kind"], "task");
+            let Some(Payload::Task(read)) = v03::push_to_1_0(&body).unwrap().payload else {
+                return Err(TestCaseError::fail("a push is no task"));
+            };
+            match payload {
+                Payload::Task(task) => prop_assert_eq!(read, task),
+                Payload::StatusUpdate(update) => {
+                    prop_assert_eq!((read.id, read.context_id), (update.task_id, update.context_id));
+                    prop_assert_eq!((read.status, read.metadata), (update.status, update.metadata));
+                }
+                Payload::ArtifactUpdate(update) => {
+                    prop_assert_eq!((read.id, read.context_id), (update.task_id, update.context_id));
+                    prop_assert_eq!(read.artifacts.first(), update.artifact.as_ref());
+                }
+                Payload::Message(_) => {}
+            }
+        }
+    }
+
+    #[test]
     fn what_goes_from_one_binding_to_another_and_back_is_the_same_bytes(
         request in made::request(), event in made::event(),
     ) {
@@ -143,6 +172,7 @@ proptest! {
                         drop(v03::decode_response(dialect, operation, status, &headers, None, body));
                     }
                     drop(v03::decode_event(dialect, operation, body));
+                    drop(v03::push_to_1_0(body));
                 }
             }
         }
