@@ -285,7 +285,10 @@ fn outgoing(
         body = envelope.body.clone().unwrap_or(body);
     }
     let path = match ask.dialect.binding {
-        Binding::Grpc => Cow::Borrowed(grpc::path(ask.operation)),
+        Binding::Grpc => {
+            let path = grpc::path_of(ask.operation, ask.dialect.version);
+            Cow::Borrowed(path.unwrap_or_default())
+        }
         Binding::JsonRpc | Binding::Rest => Cow::Owned(below.to_owned()),
     };
     Ok(Outgoing {

@@ -84,8 +84,8 @@ pub fn farewell(dialect: Dialect, id: Option<RawId>) -> Farewell {
         (Binding::JsonRpc, V0_3) => |id, problem| event(Binding::JsonRpc, V0_3, id, problem),
         (Binding::Rest, V1_0) => |id, problem| event(Binding::Rest, V1_0, id, problem),
         (Binding::Rest, V0_3) => |id, problem| event(Binding::Rest, V0_3, id, problem),
-        (Binding::Grpc, V1_0) => |_, problem| LastWords::Trailers(grpc::trailers(problem)),
-        (Binding::Grpc, V0_3) => |_, problem| trailers_0_3(problem),
+        (Binding::Grpc, V1_0) => |_, problem| trailers(V1_0, problem),
+        (Binding::Grpc, V0_3) => |_, problem| trailers(V0_3, problem),
     };
     Farewell { id, write }
 }
@@ -95,8 +95,6 @@ fn event(binding: Binding, version: Version, id: Option<&RawId>, problem: &Probl
     LastWords::Event(pivot::encode_event(dialect, id, Err(problem)))
 }
 
-fn trailers_0_3(problem: &Problem) -> LastWords {
-    let dialect = Dialect::new(Binding::Grpc, Version::V0_3);
-    let ended = pivot::encode_response(dialect, None, Err(problem));
-    LastWords::Trailers(ended.trailers.unwrap_or_else(|| grpc::trailers(problem)))
+fn trailers(version: Version, problem: &Problem) -> LastWords {
+    LastWords::Trailers(grpc::trailers_in(version, problem))
 }

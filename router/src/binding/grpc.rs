@@ -84,13 +84,13 @@ impl Front {
             headers: parts.headers,
             uri: parts.uri,
         };
-        let Some(operation) = grpc::operation(caller.uri.path()) else {
+        let Some((operation, version)) = grpc::route(caller.uri.path()) else {
             let path = super::shortened(caller.uri.path());
             let message = format!("there is no method {path} here");
             let dialect = Dialect::new(Binding::Grpc, version::guess(&caller));
             return refuse(dialect, None, &Problem::new(Fault::MethodNotFound, message));
         };
-        let dialect = Dialect::new(Binding::Grpc, Version::V1_0);
+        let dialect = Dialect::new(Binding::Grpc, version);
         let failure = |problem: &Problem| refuse(dialect, None, problem);
         if let Err(problem) = version::settle(&caller, dialect.version) {
             return failure(&problem);
@@ -113,7 +113,8 @@ impl Front {
     ) -> Result<Ask, CallError> {
         let whole = intake::read(body, &self.settings.body).await?;
         let framed = self.framed(caller, whole)?;
-        let ids = scan::protobuf(operation, &framed.plain).map_err(CallError::BadRequest)?;
+        let ids = scan::protobuf_in(dialect.version, operation, &framed.plain)
+            .map_err(CallError::BadRequest)?;
         let mut keys = Keys::from(&ids);
         let mut headers = caller.onward();
         let (agent, tenant) = match Self::skill_grpc(caller, keys.tenant.as_deref()) {
@@ -128,6 +129,11 @@ impl Front {
         };
         headers.remove(mesh::AGENT);
         let mut plain = framed.inflated();
+        let tenant = match dialect.version {
+            Version::V1_0 => tenant,
+            // 0.3 has no field for one.
+            Version::V0_3 => Tenant::AsItCame,
+        };
         let body = match tenant {
             Tenant::AsItCame => {
                 // No byte changes; an agent that shares its port gets its name as we got it.

@@ -88,7 +88,8 @@ impl Front {
         if route.operation.sends() {
             super::check_json(&caller.headers).map_err(CallError::BadRequest)?;
             let readable = intake::readable(&caller.headers, body, &self.settings.body)?;
-            let ids = scan::rest_body(route.operation, &readable).map_err(CallError::BadRequest)?;
+            let ids = scan::rest_body_in(route.version, route.operation, &readable)
+                .map_err(CallError::BadRequest)?;
             keys = Keys::from(&ids);
             plain = intake::inflated(readable);
         } else if !body.is_empty() {

@@ -250,28 +250,7 @@ impl State {
                 let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
                 typed("application/grpc", body.boxed_unsync())
             }
-            Answer::Wire(wire) => {
-                let WireResponse {
-                    status,
-                    content_type,
-                    body,
-                    trailers,
-                } = wire;
-                let mut response = match trailers {
-                    Some(head) if body.is_empty() => {
-                        let mut response = whole(content_type, body);
-                        response.headers_mut().extend(head);
-                        response
-                    }
-                    Some(trailers) => {
-                        let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
-                        typed(content_type, body.boxed_unsync())
-                    }
-                    None => whole(content_type, body),
-                };
-                *response.status_mut() = status;
-                response
-            }
+            Answer::Wire(wire) => written(wire),
             Answer::GrpcError(problem) => {
                 let mut response = whole("application/grpc", Bytes::new());
                 response.headers_mut().extend(grpc::trailers(&problem));
@@ -292,6 +271,30 @@ impl State {
 pub(crate) async fn dead_url() -> String {
     let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr())
+}
+
+/// An answer as a codec wrote it; a gRPC error is a head alone.
+fn written(wire: WireResponse) -> Response<Body> {
+    let WireResponse {
+        status,
+        content_type,
+        body,
+        trailers,
+    } = wire;
+    let mut response = match trailers {
+        Some(head) if body.is_empty() => {
+            let mut response = whole(content_type, body);
+            response.headers_mut().extend(head);
+            response
+        }
+        Some(trailers) => {
+            let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
+            typed(content_type, body.boxed_unsync())
+        }
+        None => whole(content_type, body),
+    };
+    *response.status_mut() = status;
+    response
 }
 
 fn whole(kind: &'static str, bytes: Bytes) -> Response<Body> {

@@ -17,7 +17,7 @@ use peer::{Peer, ask, said};
 
 /// Every dialect that is spoken here.
 fn all() -> impl Iterator<Item = Dialect> {
-    [Version::V1_0].into_iter().flat_map(|version| {
+    Version::ALL.into_iter().flat_map(|version| {
         let bindings = Binding::ALL.into_iter();
         bindings.map(move |binding| Dialect::new(binding, version))
     })
@@ -50,6 +50,8 @@ fn task(state: a2a::TaskState) -> a2a::Task {
 fn send() -> a2a::SendMessageRequest {
     a2a::SendMessageRequest {
         message: Some(message("hällo")),
+        // Over 0.3 a call always says whether it waits.
+        configuration: Some(a2a::SendMessageConfiguration::default()),
         ..a2a::SendMessageRequest::default()
     }
 }

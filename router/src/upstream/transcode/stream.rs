@@ -149,7 +149,8 @@ impl Stream {
 
     /// What trailers say.
     fn status(&self, trailers: &HeaderMap) -> Result<Said, Broken> {
-        match (&self.reader, grpc::problem(trailers)) {
+        let problem = grpc::problem_in(self.transcoding.agent.version, trailers);
+        match (&self.reader, problem) {
             (Reader::Events(_), _) => Ok(Said::Nothing),
             (Reader::Messages(_), Some(problem)) => Ok(Said::Problem(problem)),
             (Reader::Messages(left), None) if left.is_empty() => {

@@ -120,7 +120,8 @@ impl Peer {
     /// Says within the stream, or by its trailers, what is wrong.
     pub(super) async fn complain(&self, problem: &Problem) {
         if self.dialect.binding == Binding::Grpc {
-            self.agent.write_trailers(grpc::trailers(problem)).await;
+            let trailers = grpc::trailers_in(self.dialect.version, problem);
+            self.agent.write_trailers(trailers).await;
             return;
         }
         let event = pivot::encode_event(self.dialect, Some(&RawId::number(7)), Err(problem));
@@ -183,7 +184,7 @@ fn understood(dialect: Dialect, seen: &Seen) -> (RawId, Request) {
 }
 
 fn grpc_operation(path: &str) -> Operation {
-    grpc::operation(path).unwrap()
+    grpc::route(path).unwrap().0
 }
 
 fn remember(
@@ -341,7 +342,8 @@ impl Listener {
                     Ok(data) => self.feed(&data),
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap();
-                        return grpc::problem(&trailers).map_or(Heard::End, Heard::Problem);
+                        let problem = grpc::problem_in(self.dialect.version, &trailers);
+                        return problem.map_or(Heard::End, Heard::Problem);
                     }
                 },
             }
