@@ -1,7 +1,7 @@
 //! The one error table: A2A error <-> JSON-RPC code <-> gRPC status <-> HTTP status (spec 1.0.1, 5.4).
 //!
 //! To add an error: a variant of [`Fault`], a row in [`Fault::row`]. Codecs read the table; none has
-//! an error number of its own.
+//! an error number of its own, but for 0.3, whose servers answer other statuses: `v03/error.rs` says which.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -6,6 +6,11 @@
     reason = "a test that meets what it did not expect is to fail"
 )]
 
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
 use http::{Method, StatusCode};
 use mesh_proto::{
     Binding, Dialect, Operation, Version, grpc,
@@ -175,4 +180,30 @@ fn as_doubles(value: Value) -> Value {
             .collect(),
         other => other,
     }
+}
+
+#[test]
+fn the_fixtures_are_what_the_installed_python_sdk_makes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let parts =
+        std::env::var_os("DACA_PARTS").map_or_else(|| folder.join("../.parts"), PathBuf::from);
+    let python = parts.join("python/bin/python");
+    if !python.exists() {
+        let wanted = std::env::var_os("DACA_REQUIRE_PARTS").is_some_and(|value| value == "1");
+        assert!(!wanted, "{} is missing: run .ci/parts", python.display());
+        return;
+    }
+    let output = Command::new(python)
+        .arg(folder.join("tests/v03_fixtures.py"))
+        .arg("/dev/stdout")
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The script's own last line says how many there are.
+    let cases = text.rsplit_once("]\n").map_or("", |(cases, _)| cases);
+    let made: Vec<Value> = serde_json::from_str(&format!("{cases}]")).unwrap();
+    let committed: Vec<Value> = serde_json::from_str(include_str!("../fixtures/v03.json")).unwrap();
+    assert_eq!(made, committed, "run v03_fixtures.py again");
 }
