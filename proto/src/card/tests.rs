@@ -1,3 +1,5 @@
+//! What is read of a card, and what a card says once it was given other places.
+
 use serde_json::json;
 
 use super::*;
