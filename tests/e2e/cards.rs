@@ -124,6 +124,46 @@ async fn one_agent_or_the_default_one_is_served_at_the_root() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_skill_is_asked_for_without_knowing_whose_it_is() -> Result<()> {
+    let mesh = mesh(2).start().await?;
+    let router = mesh.router();
+    let listed = router
+        .exchange(&Ask::get("/agents?skill=arithmetic"))
+        .await?
+        .json()?;
+    ensure!(listed["agents"][0]["name"] == "assistant", "{listed}");
+    let body =
+        r#"{"message":{"messageId":"m-skill","role":"ROLE_USER","parts":[{"text":"17*23+4"}]}}"#;
+    let path = "/skills/arithmetic/message:send";
+    let ask = Ask::post(path, "application/json", body).header("a2a-version", "1.0");
+    let sent = router.exchange(&ask).await?;
+    let text = sent.text();
+    ensure!(
+        sent.status == 200 && text.contains("395"),
+        "{}: {text}",
+        sent.status
+    );
+    let task = sent.json()?;
+    let id = task["task"]["id"].as_str().with_context(|| text.clone())?;
+    let path = format!("/skills/arithmetic/tasks/{id}");
+    let again = router
+        .exchange(&Ask::get(&path).header("a2a-version", "1.0"))
+        .await?;
+    ensure!(again.json()?["id"] == id, "{}", again.text());
+    let nobodys = Ask::post("/skills/juggling/message:send", "application/json", body);
+    let refused = router
+        .exchange(&nobodys.header("a2a-version", "1.0"))
+        .await?;
+    ensure!(
+        refused.status == 404,
+        "{}: {}",
+        refused.status,
+        refused.text()
+    );
+    Ok(())
+}
+
 /// Binding, URL and tenant of each interface.
 fn interfaces(card: &Value) -> Result<Vec<(String, String, String)>> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

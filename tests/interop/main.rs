@@ -8,6 +8,7 @@
 
 mod cards;
 mod openai;
+mod resolve;
 
 use std::{fmt::Write as _, io::Write as _, path::Path};
 

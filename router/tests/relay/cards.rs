@@ -98,7 +98,8 @@ async fn a_card_that_its_reader_has_is_not_sent_again() {
     let first = client.get(CARD).await;
     let tag = first.header("etag").unwrap();
     assert!(tag.starts_with("W/\""), "{tag}");
-    assert_eq!(first.header("cache-control"), Some("public, max-age=60"));
+    let control = first.header("cache-control").unwrap();
+    assert!(control.starts_with("public, max-age="), "{control}");
     assert!(first.header("vary").unwrap().contains("x-forwarded-host"));
     let strong = tag.trim_start_matches("W/");
     for known in [tag, strong, "*", &format!("\"other\", {strong}")] {
