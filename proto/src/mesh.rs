@@ -22,8 +22,8 @@ pub const BOOT: &str = "daca-boot";
 pub const HOPS: &str = "daca-hops";
 /// Client to router over gRPC: the agent meant, before any look at the tenant.
 pub const AGENT: &str = "a2a-agent";
-/// Client to router over gRPC, and router to agent: the id of the skill that is asked for, as in a path
-/// percent-encoded.
+/// Client to router over gRPC: the id of the skill that is asked for, percent-encoded as in a path, where
+/// no agent is named.
 pub const SKILL: &str = "a2a-skill";
 /// The version that a caller speaks (spec 3.6.1); also a query parameter.
 pub const A2A_VERSION: &str = "a2a-version";

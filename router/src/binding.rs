@@ -146,9 +146,7 @@ impl Front {
             return self.notification(sealed, &caller, body).await;
         }
         // The names of pages are reserved, so no agent can lose one of its paths to them.
-        if caller.door == Door::Main
-            && let Some(page) = pages::Page::of(&caller.method, &path)
-        {
+        if let Some(page) = pages::Page::of(&caller.door, &caller.method, &path) {
             return self.page(page, &caller);
         }
         let Some((to, below)) = self.find(&caller.door, &path) else {

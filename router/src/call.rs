@@ -38,6 +38,8 @@ pub struct Keys {
     pub context: Option<Box<str>>,
     /// The message sent.
     pub message: Option<Box<str>>,
+    /// The skill by which the agent was found, where the caller named none.
+    pub skill: Option<Box<str>>,
 }
 
 impl Keys {
@@ -63,6 +65,7 @@ impl From<&Ids<'_>> for Keys {
             task: own(&ids.task_id),
             context: own(&ids.context_id),
             message: own(&ids.message_id),
+            skill: None,
         }
     }
 }

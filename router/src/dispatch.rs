@@ -118,8 +118,7 @@ impl Dispatch {
     fn open(&self, ask: &Ask, passage: &Passage) -> Result<Option<Envelope>, CallError> {
         let mut candidates = passage.candidates.iter();
         // Of a call by skill also the ids of an agent's only replica must tell whose they are.
-        let is_one_of_many =
-            passage.agent.endpoints.len() > 1 || ask.headers.contains_key(mesh::SKILL);
+        let is_one_of_many = passage.agent.endpoints.len() > 1 || ask.keys.skill.is_some();
         let reaches = is_one_of_many
             && candidates.any(|each| each.endpoint.third_party().is_some())
             && !self.envelopes.plain.contains(&ask.agent);

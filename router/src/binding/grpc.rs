@@ -19,7 +19,11 @@ use mesh_proto::{
 use tonic::{body::Body as TonicBody, service::Routes};
 use tower::ServiceExt as _;
 
-use super::{Caller, Door, Front, intake, pass, refuse, skill::Skill, version};
+use super::{
+    Caller, Door, Front, intake, pass, refuse,
+    skill::{Skill, To},
+    version,
+};
 use crate::{
     call::{Ask, Body, Broken, Keys},
     refusal::farewell,
@@ -117,11 +121,11 @@ impl Front {
             .map_err(CallError::BadRequest)?;
         let mut keys = Keys::from(&ids);
         let mut headers = caller.onward();
-        let (agent, tenant) = match Self::skill_grpc(caller, keys.tenant.as_deref()) {
+        let (agent, tenant) = match self.skill_grpc(caller, keys.tenant.as_deref()) {
             Some((skill, own)) => {
                 keys.tenant = own.as_deref().map(Box::from);
-                skill.tell(&mut headers);
-                let agent = self.agent_with(&skill, operation, &keys)?;
+                headers.remove(mesh::SKILL);
+                let agent = self.settle(To::Skill(skill), operation, &mut keys)?;
                 let tenant = self.cut(&agent, own.as_deref());
                 (agent, tenant)
             }
@@ -169,8 +173,11 @@ impl Front {
 
     /// The skill by metadata, else by the tenant's beginning, where no agent is named; and the tenant
     /// that is not ours.
-    fn skill_grpc(caller: &Caller, tenant: Option<&str>) -> Option<(Skill, Option<String>)> {
-        if caller.door != Door::Main || caller.headers.contains_key(mesh::AGENT) {
+    fn skill_grpc(&self, caller: &Caller, tenant: Option<&str>) -> Option<(Skill, Option<String>)> {
+        let first = tenant.and_then(|tenant| tenant.split('/').next());
+        let names_agent = caller.headers.contains_key(mesh::AGENT)
+            || first.is_some_and(|first| self.catalogue.snapshot().agent(first).is_some());
+        if caller.door != Door::Main || names_agent {
             return None;
         }
         if let Some(skill) = Skill::of_metadata(&caller.headers) {

@@ -53,9 +53,8 @@ impl Front {
             Err(problem) => return failure(style, &id, &problem),
         };
         let dialect = Dialect::new(Binding::JsonRpc, version);
-        let keys = Keys::from(&envelope.ids);
-        let mut headers = caller.onward();
-        let agent = match self.settle(to, operation, &keys, &mut headers) {
+        let mut keys = Keys::from(&envelope.ids);
+        let agent = match self.settle(to, operation, &mut keys) {
             Ok(agent) => agent,
             Err(error) => return failure(version, &id, &error.answer()),
         };
@@ -71,7 +70,7 @@ impl Front {
                 .map(|query| format!("?{query}"))
                 .unwrap_or_default()
                 .into(),
-            headers,
+            headers: caller.onward(),
             body: body.clone(),
             plain: intake::inflated(readable),
             hops: caller.hops(),

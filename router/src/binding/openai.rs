@@ -291,6 +291,7 @@ fn ask(
         task: message.and_then(|message| own(&message.task_id)),
         context: message.and_then(|message| own(&message.context_id)),
         message: message.and_then(|message| own(&message.message_id)),
+        skill: None,
     };
     let call = rest::call(operation, sent).map_err(|problem| Failure::of(&problem))?;
     Ok(Ask {

@@ -33,14 +33,16 @@ pub(super) enum Page {
 }
 
 impl Page {
-    pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
+    /// The page of a path. A port of one agent's own has only what that agent's card may lead to.
+    pub(super) fn of(door: &Door, method: &Method, path: &str) -> Option<Self> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
         match path.trim_end_matches('/') {
+            "/.well-known/jwks.json" => Some(Self::KeySet),
+            _ if *door != Door::Main => None,
             "/agents" => Some(Self::Agents),
             "/.well-known/api-catalog" => Some(Self::ApiCatalog),
-            "/.well-known/jwks.json" => Some(Self::KeySet),
             "/-/route" => Some(Self::Route),
             _ => None,
         }

@@ -44,7 +44,7 @@ impl Front {
             Ok(body) => body,
             Err(error) => return failure(&error.answer()),
         };
-        let (keys, plain) = match self.keys(&route, &caller, &body) {
+        let (mut keys, plain) = match self.keys(&route, &caller, &body) {
             Ok(found) => found,
             Err(error) => return failure(&error.answer()),
         };
@@ -52,8 +52,7 @@ impl Front {
             Some(query) => format!("{below}?{query}"),
             None => below.to_owned(),
         };
-        let mut headers = caller.onward();
-        let agent = match self.settle(to, route.operation, &keys, &mut headers) {
+        let agent = match self.settle(to, route.operation, &mut keys) {
             Ok(agent) => agent,
             Err(error) => return failure(&error.answer()),
         };
@@ -64,7 +63,7 @@ impl Front {
             keys,
             method: caller.method.clone(),
             path: path.into(),
-            headers,
+            headers: caller.onward(),
             body,
             plain,
             hops: caller.hops(),

@@ -9,9 +9,10 @@
 //! - Nothing is remembered: a task is found again by its id, which for such a call always carries a route
 //!   (`dispatch` seals the ids of agents that mint none), or by the conversation that its caller named.
 //! - Where no agent can be told, nobody is asked: a guess would look into the wrong agent's tasks.
-//! - The skill goes on to the agent in `a2a-skill`.
+//! - A name wins: who names an agent, too, gets that one. Behind another router the skill is not looked at
+//!   again, since nothing of it goes on.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use mesh_core::{
     error::CallError,
     placement::agents::{self, Undecided, Wanted},
@@ -63,18 +64,7 @@ impl Skill {
 
     /// Its place among names of agents.
     pub(super) fn path(&self) -> String {
-        format!("{ROOM}/{}", self.escaped())
-    }
-
-    /// Tells the agent, and `dispatch`, that the call was for whoever has this skill.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        if let Ok(id) = HeaderValue::try_from(self.escaped()) {
-            headers.insert(mesh::SKILL, id);
-        }
-    }
-
-    fn escaped(&self) -> String {
-        utf8_percent_encode(&self.0, ESCAPED).to_string()
+        format!("{ROOM}/{}", utf8_percent_encode(&self.0, ESCAPED))
     }
 }
 
@@ -87,14 +77,14 @@ impl Front {
         &self,
         to: To,
         operation: Operation,
-        keys: &Keys,
-        headers: &mut HeaderMap,
+        keys: &mut Keys,
     ) -> Result<AgentName, CallError> {
         match to {
             To::Agent(agent) => Ok(agent),
             To::Skill(skill) => {
-                skill.tell(headers);
-                self.agent_with(&skill, operation, keys)
+                let agent = self.agent_with(&skill, operation, keys)?;
+                keys.skill = Some(skill.0.into());
+                Ok(agent)
             }
         }
     }
@@ -177,8 +167,10 @@ mod tests {
             let skill = Skill(id.to_owned());
             let path = skill.path();
             assert_eq!(Skill::of_path(&path), Some((skill.clone(), "")));
-            let mut headers = HeaderMap::new();
-            skill.tell(&mut headers);
+            let escaped = path.strip_prefix("skills/").unwrap();
+            let value = http::HeaderValue::from_str(escaped).unwrap();
+            let name = http::HeaderName::from_static(mesh::SKILL);
+            let headers = HeaderMap::from_iter([(name, value)]);
             assert_eq!(Skill::of_metadata(&headers), Some(skill));
         }
     }
