@@ -203,6 +203,23 @@ impl Agent {
 }
 
 impl State {
+    /// The answer to a GET that is no call.
+    fn page(&self, seen: &Seen) -> Option<Response<Body>> {
+        if seen.method != Method::GET {
+            return None;
+        }
+        if let Some(pages) = &self.pages {
+            return Some(pages(seen).map(|bytes| Full::new(bytes).boxed_unsync()));
+        }
+        let is_call = seen.path.contains("/tasks") || seen.path.contains("/extendedAgentCard");
+        (!is_call).then(|| match &self.card {
+            Some(card) if seen.path.ends_with("agent-card.json") => {
+                whole("application/json", Bytes::from(card.clone()))
+            }
+            _ => status(StatusCode::NOT_FOUND),
+        })
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = body
@@ -217,17 +234,8 @@ impl State {
             method: parts.method,
         };
         self.seen.lock().push(seen.clone());
-        if let Some(pages) = self.pages.as_ref().filter(|_| seen.method == Method::GET) {
-            return pages(&seen).map(|bytes| Full::new(bytes).boxed_unsync());
-        }
-        let is_call = seen.path.contains("/tasks") || seen.path.contains("/extendedAgentCard");
-        if seen.method == Method::GET && !is_call {
-            return match &self.card {
-                Some(card) if seen.path.ends_with("agent-card.json") => {
-                    whole("application/json", Bytes::from(card.clone()))
-                }
-                _ => status(StatusCode::NOT_FOUND),
-            };
+        if let Some(page) = self.page(&seen) {
+            return page;
         }
         match (self.answer)(&seen) {
             Answer::Json(text) => whole("application/json", Bytes::from_static(text.as_bytes())),
