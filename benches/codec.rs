@@ -1,15 +1,17 @@
 //! What reading and writing a body costs: the id scanner against a full parse, in JSON and in
-//! protobuf, ids replaced in passing against parsing and writing anew, and the codecs themselves, which
-//! only transcoding and our own worker need.
+//! protobuf, ids replaced in passing against parsing and writing anew, a body carried from one binding to
+//! another, and the codecs themselves, which only transcoding and our own worker need.
 
 use std::{borrow::Cow, hint::black_box};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
+use http::Method;
 use mesh_bench::{Content, send_request};
 use mesh_proto::{
     Binding, Dialect, Operation, Version, a2a, json,
     jsonrpc::{self, RawId},
+    pivot,
     rewrite::{self, Direction, IdMap},
     scan, sse,
 };
@@ -31,6 +33,7 @@ fn main() {
     ids_in_protobuf(&mut criterion);
     ids_replaced(&mut criterion);
     events_replaced(&mut criterion);
+    transcoding(&mut criterion);
     codecs(&mut criterion);
     criterion.final_summary();
 }
@@ -179,6 +182,35 @@ fn events_replaced(criterion: &mut Criterion) {
             sse::write(&sse::Event::of_data(&data))
         });
     });
+    group.finish();
+}
+
+/// What the router does with a body that has to change its binding, beside the scan that is all it takes
+/// where both sides speak the same.
+fn transcoding(criterion: &mut Criterion) {
+    let rpc = Dialect::new(Binding::JsonRpc, Version::V1_0);
+    let grpc = Dialect::new(Binding::Grpc, Version::V1_0);
+    let id = RawId::number(1);
+    let transcode = |from: Dialect, to: Dialect, body: &[u8]| {
+        let request = pivot::decode_request(from, SEND, &Method::POST, "", body);
+        pivot::encode_request(to, &id, &request.expect("a good request")).expect("it has a form")
+    };
+    let mut group = criterion.benchmark_group("transcoding");
+    for (name, size, content) in INPUTS {
+        let request = send_request(size, content);
+        let text = jsonrpc::request(&id, SEND, &request).expect("good params");
+        let wire = Bytes::from(request.encode_to_vec());
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(BenchmarkId::new("json_scan", name), |bencher| {
+            bencher.iter(|| scan::json_rpc(black_box(&text)).expect("a good request"));
+        });
+        group.bench_function(BenchmarkId::new("json_rpc_to_grpc", name), |bencher| {
+            bencher.iter(|| transcode(rpc, grpc, black_box(&text)));
+        });
+        group.bench_function(BenchmarkId::new("grpc_to_json_rpc", name), |bencher| {
+            bencher.iter(|| transcode(grpc, rpc, black_box(&wire)));
+        });
+    }
     group.finish();
 }
 

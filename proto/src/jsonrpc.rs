@@ -150,7 +150,7 @@ pub fn status(fault: Fault) -> StatusCode {
 /// Makes a problem that was read sharper by the HTTP status that it came with, as [`status()`] gives it:
 /// JSON-RPC has only one code for all that goes wrong inside, and one for a request that is wrong in
 /// itself, and only a reason beside the code tells more.
-pub(crate) fn sharpen(problem: &mut Problem, status: StatusCode) {
+pub(crate) fn sharpen(mut problem: Problem, status: StatusCode) -> Problem {
     let by_status = Fault::from_http(status.as_u16());
     let is_coarse = matches!(problem.fault, Fault::Internal | Fault::InvalidRequest);
     if is_coarse
@@ -159,6 +159,7 @@ pub(crate) fn sharpen(problem: &mut Problem, status: StatusCode) {
     {
         problem.fault = by_status;
     }
+    problem
 }
 
 /// Writes an error; [`status()`] says what it travels with.

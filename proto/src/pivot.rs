@@ -26,8 +26,9 @@
 //!   ends in a verb (`x:cancel`), a tenant that makes another path (`tasks`, `v1`) have no form there and
 //!   are refused.
 //! - **Details of errors** other than one `ErrorInfo`, and error codes of an agent's own invention; the
-//!   reason, the domain and the metadata of a foreign `ErrorInfo` are kept. A status beyond
-//!   what an HTTP/2 header can hold loses its metadata, then the end of its message.
+//!   reason, the domain and the metadata of a foreign `ErrorInfo` are kept. 0.3 has no `ErrorInfo`: there
+//!   only JSON-RPC keeps the metadata. A gRPC status beyond what a header can hold loses its metadata, and
+//!   the end of its message.
 //!
 //! # Invariants
 //! - Pure functions: no I/O, no clock, no state. Nothing here panics on any bytes.
@@ -56,6 +57,7 @@ use crate::{
 };
 
 pub use answer::Response;
+pub(crate) use grpc::check as check_grpc;
 pub use request::Request;
 
 /// One event of a stream.
@@ -154,7 +156,7 @@ pub fn decode_response(
             Response::read(operation, &jsonrpc::Answer { status, body })
         }
         (Version::V1_0, Binding::Grpc) => {
-            grpc::check(status, headers, trailers)?;
+            check_grpc(status, headers, trailers)?;
             Response::read(operation, &grpc::Bare(body)).map_err(not_understood)
         }
         (Version::V1_0, Binding::Rest) => Response::read(operation, &rest::Answer { status, body }),
@@ -240,7 +242,7 @@ fn not_understood(problem: Problem) -> Problem {
 
 /// What is told of an answer that is none of the protocol, by its status alone. A status that speaks of
 /// the whole connection keeps its meaning; any other says that no agent answers there.
-fn foreign(status: StatusCode) -> Problem {
+pub(crate) fn foreign(status: StatusCode) -> Problem {
     let fault = match status.as_u16() {
         401 | 403 | 413 | 429 | 502..=504 => Fault::from_http(status.as_u16()),
         _ => Fault::InvalidAgentResponse,

@@ -36,10 +36,8 @@ struct ErrorInfo {
     metadata: BTreeMap<String, String>,
 }
 
-const SPOKEN: [Version; 1] = [Version::V1_0];
-
 fn dialects() -> impl Iterator<Item = Dialect> {
-    SPOKEN
+    Version::ALL
         .into_iter()
         .flat_map(|version| Binding::ALL.map(|binding| Dialect::new(binding, version)))
 }
@@ -153,6 +151,33 @@ fn every_error_of_1_0_is_read_back_whole_from_every_binding() {
             if binding != Binding::Grpc {
                 let framed = pivot::encode_event(dialect, None, Err(&problem));
                 assert_eq!(read_event(dialect, &framed), problem, "{dialect}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_error_of_0_3_is_read_back_but_for_those_that_0_3_cannot_tell_apart() {
+    for binding in Binding::ALL {
+        let dialect = Dialect::new(binding, Version::V0_3);
+        for fault in Fault::ALL {
+            let expected = match (binding, fault) {
+                // 0.3 ends at code -32007, and a code is all that its JSON-RPC has.
+                (
+                    Binding::JsonRpc,
+                    Fault::ExtensionSupportRequired | Fault::VersionNotSupported,
+                ) => Fault::Internal,
+                // Two limits have one status, and neither has a name in 0.3.
+                (Binding::Grpc, Fault::TooLarge) => Fault::Exhausted,
+                _ => fault,
+            };
+            let problem = problem(fault);
+            let wire = pivot::encode_response(dialect, None, Err(&problem));
+            let read = read_back(dialect, &wire);
+            assert_eq!(read.fault, expected, "{dialect}");
+            assert_eq!(read.message, problem.message, "{dialect}");
+            if binding == Binding::JsonRpc {
+                assert_eq!(read.metadata, problem.metadata, "{dialect}");
             }
         }
     }

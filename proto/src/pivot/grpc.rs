@@ -65,7 +65,7 @@ pub(super) fn write_response(outcome: Result<&Response, &Problem>) -> WireRespon
 }
 
 /// Judges an answer by its status, which an answer without a body has in its head.
-pub(super) fn check(
+pub(crate) fn check(
     status: StatusCode,
     headers: &HeaderMap,
     trailers: Option<&HeaderMap>,

@@ -39,10 +39,7 @@ pub(super) struct Answer<'a> {
 impl Answer<'_> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         match jsonrpc::answer(self.body) {
-            Ok(outcome) => outcome.map_err(|mut problem| {
-                jsonrpc::sharpen(&mut problem, self.status);
-                problem
-            }),
+            Ok(outcome) => outcome.map_err(|problem| jsonrpc::sharpen(problem, self.status)),
             // A gateway's page: what is no answer at all is told by its status.
             Err(_) if !self.status.is_success() => Err(foreign(self.status)),
             Err(problem) => Err(problem),

@@ -9,6 +9,8 @@
 //! - Codes that came with 1.0 are unknown to clients of 0.3, and go as an internal error.
 //! - An error is read in every form that one of the SDKs writes, that of 1.0 included.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -18,7 +20,7 @@ use crate::{
     error::{Fault, GrpcCode, Problem},
     grpc, json,
     jsonrpc::{self, RawId},
-    rest,
+    pivot, rest,
 };
 
 /// What 0.3 says of a fault.
@@ -96,6 +98,9 @@ fn of_name(name: &str) -> Option<Fault> {
 struct RpcError<'a> {
     code: i32,
     message: &'a str,
+    /// Of any form in 0.3: an object of the facts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    data: &'a BTreeMap<String, String>,
 }
 
 /// An error of JSON-RPC, in its envelope.
@@ -103,6 +108,7 @@ pub(super) fn json_rpc(id: &RawId, problem: &Problem) -> Bytes {
     let error = RpcError {
         code: row(problem.fault).code,
         message: &problem.message,
+        data: &problem.metadata,
     };
     jsonrpc::envelope(id, &[",\"error\":"], &json::to_bytes(&error))
 }
@@ -136,20 +142,8 @@ pub(super) fn of_rest(status: StatusCode, body: &[u8]) -> Problem {
     };
     match serde_json::from_slice::<Map<String, Value>>(body) {
         Ok(fields) if fields.contains_key("error") => rest::problem(status, body),
-        Ok(fields) => sharpen(of_fields(&fields, guess), status),
-        Err(_) => of_status(status),
-    }
-}
-
-/// Where a code says no more than "internal" or "wrong", a status that speaks of the connection says more.
-pub(super) fn sharpen(problem: Problem, status: StatusCode) -> Problem {
-    let is_vague = matches!(problem.fault, Fault::Internal | Fault::InvalidRequest);
-    match status.as_u16() {
-        401 | 403 | 413 | 429 | 503 | 504 if is_vague => Problem {
-            fault: Fault::from_http(status.as_u16()),
-            ..problem
-        },
-        _ => problem,
+        Ok(fields) => jsonrpc::sharpen(of_fields(&fields, guess), status),
+        Err(_) => pivot::foreign(status),
     }
 }
 
@@ -185,25 +179,6 @@ pub(super) fn trailers(problem: &Problem) -> HeaderMap {
     grpc::plain_trailers(row.grpc, &message)
 }
 
-/// Judges the answer of a gRPC call by its status, which one without a body has in its head.
-pub(super) fn check_grpc(
-    status: StatusCode,
-    headers: &HeaderMap,
-    trailers: Option<&HeaderMap>,
-) -> Result<(), Problem> {
-    let told = trailers
-        .filter(|trailers| grpc::has_status(trailers))
-        .or_else(|| Some(headers).filter(|headers| grpc::has_status(headers)));
-    match told {
-        Some(told) => grpc::problem(told).map_or(Ok(()), |problem| Err(of_grpc(problem))),
-        None if !status.is_success() => Err(of_status(status)),
-        None => Err(Problem::new(
-            Fault::InvalidAgentResponse,
-            "the agent's answer has no gRPC status",
-        )),
-    }
-}
-
 /// Finds the name before the message.
 pub(super) fn of_grpc(problem: Problem) -> Problem {
     let Some((name, message)) = problem.message.split_once(": ") else {
@@ -213,14 +188,4 @@ pub(super) fn of_grpc(problem: Problem) -> Problem {
         Some(fault) => Problem::new(fault, message),
         None => problem,
     }
-}
-
-/// The problem behind a status whose body tells nothing: one that speaks of the whole connection keeps
-/// its meaning, any other says that no agent answers there.
-pub(super) fn of_status(status: StatusCode) -> Problem {
-    let fault = match status.as_u16() {
-        401 | 403 | 413 | 429 | 502..=504 => Fault::from_http(status.as_u16()),
-        _ => Fault::InvalidAgentResponse,
-    };
-    Problem::new(fault, format!("the agent answered {status}"))
 }

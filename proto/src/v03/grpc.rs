@@ -20,7 +20,7 @@ use crate::{
     error::{Fault, Problem},
     grpc,
     operation::Operation,
-    pivot::{Event, Request, Response, WireRequest, WireResponse},
+    pivot::{self, Event, Request, Response, WireRequest, WireResponse},
 };
 
 const GRPC: &str = "application/grpc";
@@ -148,7 +148,7 @@ pub(super) fn decode_response(
     trailers: Option<&HeaderMap>,
     body: &[u8],
 ) -> Result<Response, Problem> {
-    error::check_grpc(status, headers, trailers)?;
+    pivot::check_grpc(status, headers, trailers).map_err(error::of_grpc)?;
     answer(operation, body).map_err(not_understood)
 }
 

@@ -23,7 +23,7 @@ use crate::{
     json::{self, Empty},
     jsonrpc::{self, RawId},
     operation::Operation,
-    pivot::{Event, Request, Response, WireRequest, WireResponse},
+    pivot::{self, Event, Request, Response, WireRequest, WireResponse},
     protojson::{In, List, Out},
     sse,
 };
@@ -153,9 +153,9 @@ pub(super) fn decode_response(
         let says_nothing = problem.fault == Fault::InvalidAgentResponse;
         if says_nothing && !status.is_success() {
             // Whoever answered was no agent, or had no answer: the status is all there is.
-            return error::of_status(status);
+            return pivot::foreign(status);
         }
-        error::sharpen(problem, status)
+        jsonrpc::sharpen(problem, status)
     })
 }
 
