@@ -1,15 +1,19 @@
-//! Signed cards between us and the Python SDK: each side verifies what the other has signed, both sign
-//! the same bytes, and what nobody should believe is refused.
+//! Signed cards between us and the SDKs for Python and JavaScript: each side verifies what the other has
+//! signed, the Python SDK and we sign the same bytes, and what nobody should believe is refused.
 //!
 //! # Invariants
 //! - The SDK does its own signing and verifying; the mesh is its command line.
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use mesh_card::{Form, canonical};
 use mesh_tests::{
-    parts::{Part, repository},
+    parts::{Part, folder, repository},
     process,
 };
 use serde_json::{Value, json};
@@ -109,13 +113,30 @@ impl Bench {
     }
 
     async fn sdk(&self, card: &[u8], line: &str) -> Result<Output> {
-        // The card comes by a file, which the shell makes standard input.
+        let script = repository().join("tests/interop/python/sign.py");
+        let program = [self.python.as_path(), &script];
+        self.reading(card, program, line).await
+    }
+
+    /// The SDK for JavaScript, whose packages must be beside the script.
+    async fn js(&self, card: &[u8], line: &str) -> Result<Output> {
+        let script = self.folder.path().join("sign.mjs");
+        if !script.exists() {
+            fs::copy(repository().join("tests/interop/js/sign.mjs"), &script)?;
+            let packages = folder().join("js/node_modules");
+            std::os::unix::fs::symlink(packages, self.folder.path().join("node_modules"))?;
+        }
+        let program = [Path::new("node"), &script];
+        self.reading(card, program, line).await
+    }
+
+    /// Runs a script with the card as its standard input, which the shell makes of a file.
+    async fn reading(&self, card: &[u8], program: [&Path; 2], line: &str) -> Result<Output> {
         self.put("stdin.json", card)?;
         let mut command = Command::new("sh");
         command
             .args(["-c", "exec \"$0\" \"$@\" <stdin.json"])
-            .arg(&self.python)
-            .arg(repository().join("tests/interop/python/sign.py"))
+            .args(program)
             .args(line.split_whitespace())
             .current_dir(self.folder.path());
         process::run(command).await
@@ -211,6 +232,37 @@ async fn each_side_verifies_what_the_other_has_signed() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_javascript_sdk_and_we_verify_each_other_too() -> Result<()> {
+    let (Some(bench), Some(_)) = (Bench::find()?, Part::Js.find()?) else {
+        return Ok(());
+    };
+    bench.key("key", "ES256").await?;
+    // The full card has fields that its author left empty, and some that only 0.3 knows.
+    let card = cards().swap_remove(1).to_string();
+    bench.put("card.json", &card)?;
+    let ours = bench
+        .daca("card sign card.json --key key.pem --kid k1")
+        .await?;
+    let theirs = bench
+        .js(&ours.stdout, "verify key.public.pem ES256")
+        .await?;
+    ensure!(theirs.status.success(), "{theirs:?}");
+
+    let signed = bench.js(card.as_bytes(), "sign key.pem ES256").await?;
+    let said = bench
+        .verdict(&signed.stdout, "--keys key.public.pem")
+        .await?;
+    ensure!(said["verified"] == true, "{said}");
+
+    let changed = String::from_utf8(ours.stdout)?.replace("Clock", "Thief");
+    let theirs = bench
+        .js(changed.as_bytes(), "verify key.public.pem ES256")
+        .await?;
+    ensure!(!theirs.status.success(), "the judge believes everything");
     Ok(())
 }
 

@@ -277,3 +277,38 @@ async fn tasks_and_cards_are_printed_for_people() {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn a_version_that_is_asked_for_is_spoken_or_nothing_is() {
+    let url = format!("http://{}", agent().await);
+    let output = daca(&["send", &url, "TASK_STATE_COMPLETED", "--a2a-version", "0.3"]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("no interface of A2A 0.3 over any binding; it offers JSONRPC 1.0"),
+        "{}",
+        stderr(&output)
+    );
+    let output = daca(&[
+        "send",
+        &url,
+        "TASK_STATE_INPUT_REQUIRED",
+        "--a2a-version",
+        "1.0",
+    ])
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("--a2a-version 1.0 --task"),
+        "{}",
+        stdout(&output)
+    );
+    // 0.3 has no word for a list; nothing is sent to find that out.
+    let direct = ["--no-card", "--binding", "jsonrpc", "--a2a-version", "0.3"];
+    let output = daca(&[&["tasks", "list", &url][..], &direct].concat()).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("0.3 has no ListTasks"),
+        "{}",
+        stderr(&output)
+    );
+}
