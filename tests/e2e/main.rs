@@ -21,6 +21,7 @@ mod hard_cases;
 mod lists;
 mod model;
 mod passthrough;
+mod push;
 mod quickstart;
 mod services;
 mod stage;
