@@ -29,11 +29,11 @@ use crate::{
     promise::extensions,
     upstream::{
         self, Endpoint, Line,
-        envelope::{self, Envelope, Reach},
+        envelope::{self, Addresses, Envelope, Needed, Reach},
         origin::{Carried, Unanswered},
         transcode::{self, Incoming, Outgoing, Transcoding},
     },
-    webhook::Webhooks,
+    webhook::{self, Webhooks},
 };
 
 /// Bounds of one attempt.
@@ -124,7 +124,28 @@ impl Dispatch {
             && !self.envelopes.plain.contains(&ask.agent);
         let reach = if reaches { Reach::All } else { Reach::Echo };
         let keys = self.catalogue.keys();
-        Envelope::open(ask, keys, reach, &self.envelopes, &self.webhooks)
+        let addresses = Addresses {
+            webhooks: &self.webhooks,
+            needed: self.needed(ask, passage),
+        };
+        Envelope::open(ask, keys, reach, &self.envelopes, &addresses)
+    }
+
+    /// Whether somebody would tell a webhook of the call in words that its owner does not speak.
+    fn needed(&self, ask: &Ask, passage: &Passage) -> Needed {
+        let origins = self.catalogue.origins();
+        let is_other = |candidate: &Candidate| {
+            let line = passage
+                .agent
+                .line(&candidate.endpoint, ask.dialect, origins);
+            let version = ask.dialect.version;
+            line.is_some_and(|line| line.dialect(version).version != version)
+        };
+        if webhook::gives(ask.operation) && passage.candidates.iter().any(is_other) {
+            Needed::Yes
+        } else {
+            Needed::No
+        }
     }
 
     async fn attempt(

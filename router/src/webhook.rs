@@ -129,12 +129,12 @@ impl Webhooks {
         }
     }
 
-    /// Whether a call may carry an address that has to be replaced; `seals` tells whether the agent's
-    /// ids are sealed.
+    /// Whether a call may carry an address that has to be replaced; `is_needed` tells whether something
+    /// has to happen to the agent's notifications.
     #[must_use]
-    pub fn replaces(&self, agent: &AgentName, operation: Operation, seals: bool) -> bool {
-        let gives = operation.sends() || operation == Operation::CreateTaskPushNotificationConfig;
-        gives && self.base.is_some() && (seals || self.through_relay.contains(agent))
+    pub fn replaces(&self, agent: &AgentName, operation: Operation, is_needed: bool) -> bool {
+        let is_wanted = is_needed || self.through_relay.contains(agent);
+        self.base.is_some() && gives(operation) && is_wanted
     }
 
     /// Whether an answer may carry an address that was replaced, now or earlier.
@@ -202,6 +202,12 @@ impl Webhooks {
     pub const fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
+}
+
+/// Whether a call of this operation can give an address.
+#[must_use]
+pub const fn gives(operation: Operation) -> bool {
+    operation.sends() || matches!(operation, Operation::CreateTaskPushNotificationConfig)
 }
 
 fn wrong(why: &dyn fmt::Display) -> CallError {

@@ -73,6 +73,24 @@ pub enum Reach {
     Echo,
 }
 
+/// What becomes of the addresses of webhooks in a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses<'c> {
+    /// Who replaces them.
+    pub webhooks: &'c Arc<Webhooks>,
+    /// Whether notifications have to pass here, whatever becomes of ids.
+    pub needed: Needed,
+}
+
+/// Whether notifications have to pass a router.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Needed {
+    /// The agent may speak another version than the client.
+    Yes,
+    /// The client understands what the agent says.
+    No,
+}
+
 /// The ids of one call, and what the agent is sent in place of what came.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -121,7 +139,7 @@ impl Envelope {
         keys: &Arc<Keys>,
         reach: Reach,
         settings: &Settings,
-        webhooks: &Arc<Webhooks>,
+        addresses: &Addresses<'_>,
     ) -> Result<Option<Self>, CallError> {
         let tenant = ask.keys.tenant.as_deref();
         let kind = |id: &Option<Box<str>>| {
@@ -130,7 +148,9 @@ impl Envelope {
         };
         let (task, context) = (kind(&ask.keys.task), kind(&ask.keys.context));
         let is_sealed = |kind: Option<Kind>| kind.is_some_and(Kind::is_envelope);
-        let replaces = webhooks.replaces(&ask.agent, ask.operation, reach == Reach::All);
+        let Addresses { webhooks, needed } = *addresses;
+        let is_needed = needed == Needed::Yes || reach == Reach::All;
+        let replaces = webhooks.replaces(&ask.agent, ask.operation, is_needed);
         let restores = webhooks.restores(ask.operation);
         let is_touched = replaces || restores || is_sealed(task) || is_sealed(context);
         if reach == Reach::Echo && !is_touched {

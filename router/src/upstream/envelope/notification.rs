@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Only ids change, whichever version the notification is of: 1.0 wraps what happened, 0.3 sends the
 //!   task or event bare.
+//! - A client of the other version gets it in its own. What can't be put so goes on as it came.
 
 use std::sync::Arc;
 
@@ -11,16 +12,23 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use mesh_core::token::Keys;
 use mesh_proto::{
     AgentName, Binding, Dialect, Fault, Operation, Problem, Version, json,
+    jsonrpc::RawId,
     mesh::Incarnation,
+    pivot,
     rewrite::{self, Direction},
 };
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::{Came, Ids, seal::Sealing};
 use crate::webhook::Webhook;
 
 /// What stands around a bare body for as long as its ids are looked for.
 const AROUND: (&[u8], &[u8]) = (b"{\"result\":", b"}");
+/// And for as long as it is read.
+const ANSWER: (&[u8], &[u8]) = (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":", b"}");
+/// The dialect whose events are what 0.3 sends to webhooks.
+const BARE: Dialect = Dialect::new(Binding::JsonRpc, Version::V0_3);
 
 /// A notification, with ids as the client holds them.
 ///
@@ -33,13 +41,48 @@ pub fn notification(
     body: Bytes,
 ) -> Result<Bytes, Problem> {
     let shape = Shape::of(&body)?;
-    if webhook.life == 0 {
-        return Ok(body);
-    }
+    let sealed = match webhook.life {
+        0 => body,
+        _ => sealed(webhook, agent, keys, &shape, body)?,
+    };
+    let translated = match (shape.is_wrapped(), webhook.is_0_3) {
+        (true, true) => bare(&sealed),
+        (false, false) => wrapped(&sealed),
+        (true, false) | (false, true) => return Ok(sealed),
+    };
+    Ok(translated.unwrap_or(sealed))
+}
+
+/// What happened, as 1.0 says it, of what 0.3 says.
+fn wrapped(body: &[u8]) -> Option<Bytes> {
+    let (before, after) = ANSWER;
+    let answer = [before, body, after].concat();
+    let operation = Operation::SendStreamingMessage;
+    let event = pivot::decode_event(BARE, operation, &answer).ok()?;
+    event.payload.as_ref()?;
+    json::try_to_bytes(&event).ok()
+}
+
+/// The reverse.
+fn bare(body: &[u8]) -> Option<Bytes> {
+    let event: pivot::Event = json::from_slice(body).ok()?;
+    let framed = pivot::encode_event(BARE, Some(&RawId::null()), Ok(&event));
+    let start = framed.iter().position(|byte| *byte == b'{')?;
+    let answer: Answer<'_> = serde_json::from_slice(framed.get(start..)?.trim_ascii_end()).ok()?;
+    Some(Bytes::from(answer.result.get().to_owned()))
+}
+
+fn sealed(
+    webhook: &Webhook,
+    agent: &AgentName,
+    keys: &Arc<Keys>,
+    shape: &Shape,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
     let dialect = if shape.is_wrapped() {
         Dialect::new(Binding::Rest, Version::V1_0)
     } else {
-        Dialect::new(Binding::JsonRpc, Version::V0_3)
+        BARE
     };
     let operation = Operation::SendStreamingMessage;
     let tenant = Some(webhook.tenant.as_str()).filter(|tenant| !tenant.is_empty());
@@ -71,6 +114,12 @@ pub fn notification(
     Ok(sealed.slice(before.len()..sealed.len() - after.len()))
 }
 
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    result: &'a RawValue,
+}
+
 /// What of a body tells its version.
 #[derive(Deserialize)]
 struct Shape {
@@ -97,7 +146,7 @@ impl Shape {
 mod tests {
     use super::*;
 
-    fn sealed(webhook: &Webhook, body: &str) -> String {
+    fn told(webhook: &Webhook, body: &str) -> String {
         let shop = AgentName::parse("shop").unwrap();
         let keys = Arc::new(Keys::development());
         let body = Bytes::from(body.to_owned());
@@ -120,7 +169,11 @@ mod tests {
             r#"{"id":"T","contextId":"C","kind":"task","status":{"state":"working"}, "x":1.0}"#,
             r#"{"taskId":"T","contextId":"C","kind":"status-update","final":true}"#,
         ] {
-            let sealed = sealed(&webhook, body);
+            let webhook = Webhook {
+                is_0_3: body.contains("kind"),
+                ..webhook.clone()
+            };
+            let sealed = told(&webhook, body);
             let texts = sealed.split('"').filter(|text| text.starts_with("z1"));
             let tokens: Vec<_> = texts.map(|text| text.split_at(27).0.to_owned()).collect();
             assert_eq!(tokens.len(), 2, "{sealed}");
@@ -140,9 +193,33 @@ mod tests {
             in_context: true,
             ..Webhook::default()
         };
-        let sealed_ids = sealed(&named, body);
+        let sealed_ids = told(&named, body);
         assert!(sealed_ids.contains(r#""contextId":"mine""#), "{sealed_ids}");
         assert!(sealed_ids.contains(r#""id":"z1"#), "{sealed_ids}");
-        assert_eq!(sealed(&Webhook::default(), body), body);
+        assert_eq!(told(&Webhook::default(), body), body);
+    }
+
+    #[test]
+    fn a_client_of_the_other_version_is_told_in_its_own() {
+        let old = r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"working"}}"#;
+        let new = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}}"#;
+        let in_0_3 = Webhook {
+            is_0_3: true,
+            ..Webhook::default()
+        };
+        let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let up = json(told(&Webhook::default(), old));
+        assert_eq!(up["task"]["status"]["state"], "TASK_STATE_WORKING", "{up}");
+        assert_eq!(up["task"]["id"], "t", "{up}");
+        let down = json(told(&in_0_3, new));
+        assert_eq!(
+            (&down["kind"], &down["id"], &down["status"]["state"]),
+            (&"task".into(), &"t".into(), &"working".into()),
+            "{down}"
+        );
+        assert_eq!(told(&in_0_3, old), old);
+        // What is of neither version goes on as it came.
+        let odd = r#"{"what":"is this?"}"#;
+        assert_eq!(told(&Webhook::default(), odd), odd);
     }
 }
