@@ -12,21 +12,18 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use mesh_core::token::Keys;
 use mesh_proto::{
     AgentName, Binding, Dialect, Fault, Operation, Problem, Version, json,
-    jsonrpc::RawId,
     mesh::Incarnation,
     pivot,
     rewrite::{self, Direction},
+    v03,
 };
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
 
 use super::{Came, Ids, seal::Sealing};
 use crate::webhook::Webhook;
 
 /// What stands around a bare body for as long as its ids are looked for.
 const AROUND: (&[u8], &[u8]) = (b"{\"result\":", b"}");
-/// And for as long as it is read.
-const ANSWER: (&[u8], &[u8]) = (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":", b"}");
 /// The dialect whose events are what 0.3 sends to webhooks.
 const BARE: Dialect = Dialect::new(Binding::JsonRpc, Version::V0_3);
 
@@ -55,21 +52,14 @@ pub fn notification(
 
 /// What happened, as 1.0 says it, of what 0.3 says.
 fn wrapped(body: &[u8]) -> Option<Bytes> {
-    let (before, after) = ANSWER;
-    let answer = [before, body, after].concat();
-    let operation = Operation::SendStreamingMessage;
-    let event = pivot::decode_event(BARE, operation, &answer).ok()?;
-    event.payload.as_ref()?;
+    let event = v03::push_to_1_0(body).ok()?;
     json::try_to_bytes(&event).ok()
 }
 
-/// The reverse.
+/// The reverse: 0.3 tells of tasks only, as far as the event does.
 fn bare(body: &[u8]) -> Option<Bytes> {
     let event: pivot::Event = json::from_slice(body).ok()?;
-    let framed = pivot::encode_event(BARE, Some(&RawId::null()), Ok(&event));
-    let start = framed.iter().position(|byte| *byte == b'{')?;
-    let answer: Answer<'_> = serde_json::from_slice(framed.get(start..)?.trim_ascii_end()).ok()?;
-    Some(Bytes::from(answer.result.get().to_owned()))
+    v03::push_of_1_0(&event).ok()
 }
 
 fn sealed(
@@ -112,12 +102,6 @@ fn sealed(
     let sealed = rewrite::rewrite(dialect, operation, Direction::Event, around, &mut sealing)?;
     let sealed = sealed.into_bytes();
     Ok(sealed.slice(before.len()..sealed.len() - after.len()))
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    result: &'a RawValue,
 }
 
 /// What of a body tells its version.
