@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use mesh_proto::Binding;
 use mesh_tests::{
     caller::{BINDINGS, words::in_context},
-    parts::{Part, agent::PythonAgent},
+    parts::{Part, agent::ForeignAgent},
     process::{self, run},
 };
 use serde_json::Value;
@@ -155,7 +155,7 @@ async fn the_verbs_work_against_an_agent_that_is_not_ours() -> Result<()> {
     let Some(python) = Part::Python.find()? else {
         return Ok(());
     };
-    let agent = PythonAgent::start(&python, "steward").await?;
+    let agent = ForeignAgent::start(&python, "steward").await?;
     let url = agent.url();
     for binding in BINDINGS {
         let over = ["--binding", binding.label()];

@@ -7,7 +7,7 @@ use mesh_tests::{
 };
 use tokio::process::Command;
 
-use crate::plan;
+use crate::agents::plan;
 
 /// The steps of `chat_agents.py`.
 const STEPS: usize = 10;

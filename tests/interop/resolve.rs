@@ -6,13 +6,13 @@
 
 use anyhow::{Result, ensure};
 use mesh_tests::{
-    parts::{Part, agent::PythonAgent, repository},
+    parts::{Part, agent::ForeignAgent, repository},
     process,
 };
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::plan;
+use crate::agents::plan;
 
 #[tokio::test]
 async fn the_python_sdk_verifies_our_cards_and_calls_by_them() -> Result<()> {
@@ -20,8 +20,8 @@ async fn the_python_sdk_verifies_our_cards_and_calls_by_them() -> Result<()> {
         return Ok(());
     };
     let (one, two) = (
-        PythonAgent::start(&python, "steward").await?,
-        PythonAgent::start(&python, "steward").await?,
+        ForeignAgent::start(&python, "steward").await?,
+        ForeignAgent::start(&python, "steward").await?,
     );
     let folder = tempfile::tempdir()?;
     let key = folder.path().join("key.pem");

@@ -262,10 +262,16 @@ impl Caller {
                 )
             }
             Operation::CancelTask => Ask::post(&path, "application/json", "{}"),
-            Operation::GetTask | Operation::ListTasks | Operation::SubscribeToTask => {
-                Ask::get(&path).method(Method::GET)
+            Operation::CreateTaskPushNotificationConfig => {
+                Ask::post(&path, "application/json", serde_json::to_vec(request)?)
             }
-            other => bail!("the tests have no REST call for {}", other.name()),
+            Operation::DeleteTaskPushNotificationConfig => Ask::get(&path).method(Method::DELETE),
+            Operation::GetTask
+            | Operation::ListTasks
+            | Operation::SubscribeToTask
+            | Operation::GetTaskPushNotificationConfig
+            | Operation::ListTaskPushNotificationConfigs
+            | Operation::GetExtendedAgentCard => Ask::get(&path),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Harness and tests of the whole mesh: e2e, interop, tidy.
+//! Harness and tests of the whole mesh: e2e, interop, conformance, tidy.
 //!
 //! The words with which the tests speak: a [`mesh::Mesh`] of real processes, a [`caller::Caller`]
 //! that speaks one binding by hand, a scripted [`model`], and the [`parts`] of other people.

@@ -27,8 +27,16 @@ pub enum Part {
     Python,
     /// Node.js with the official SDK.
     Js,
+    /// Python with the SDK as it was for A2A 0.3.
+    Python03,
     /// Our client on the official Go SDK.
     Go,
+    /// Our agent on the official Go SDK.
+    GoAgent,
+    /// Our client on the official Rust SDK.
+    RustClient,
+    /// Our agent on the official Rust SDK.
+    RustAgent,
     /// The gRPC command line.
     Grpcurl,
     /// The mock of OpenAI's API.
@@ -44,7 +52,11 @@ impl Part {
         match self {
             Self::Python => "python a2a-sdk",
             Self::Js => "@a2a-js/sdk",
+            Self::Python03 => "python a2a-sdk 0.3",
             Self::Go => "a2a-go",
+            Self::GoAgent => "a2a-go agent",
+            Self::RustClient => "a2a-client-lf",
+            Self::RustAgent => "a2a-server-lf",
             Self::Grpcurl => "grpcurl",
             Self::Aimock => "aimock",
             Self::Curl => "curl",
@@ -57,7 +69,11 @@ impl Part {
         match self {
             Self::Python => parts.join("python/bin/python"),
             Self::Js => parts.join("js/node_modules/@a2a-js/sdk/package.json"),
+            Self::Python03 => parts.join("python03/bin/python"),
             Self::Go => parts.join("bin/a2a-go-client"),
+            Self::GoAgent => parts.join("bin/a2a-go-agent"),
+            Self::RustClient => parts.join("bin/a2a-lf-client"),
+            Self::RustAgent => parts.join("bin/a2a-lf-agent"),
             Self::Grpcurl => parts.join("bin/grpcurl"),
             Self::Aimock => parts.join("js/node_modules/@copilotkit/aimock/package.json"),
             Self::Curl => program("curl"),

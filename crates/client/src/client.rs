@@ -289,7 +289,7 @@ impl Client {
         let limits = &inner.options.limits;
         transport::within(self.deadline(call), async {
             let mut response = inner.transport.send(self.wire(), request.clone()).await?;
-            if let Some(other) = wire::other_form(operation, &request, &response) {
+            if let Some(other) = wire::other_form(dialect, operation, &request, &response) {
                 response = inner.transport.send(self.wire(), other).await?;
             }
             let body = wire::begin(dialect, operation, response, limits.answer).await?;

@@ -67,16 +67,21 @@ pub(crate) fn request(
 /// The other form of a subscription, if an answer asks for it: the specification's proto says GET,
 /// its prose POST, and servers are split.
 pub(crate) fn other_form(
+    dialect: Dialect,
     operation: Operation,
     request: &Request<Full<Bytes>>,
     response: &Response<Incoming>,
 ) -> Option<Request<Full<Bytes>>> {
     let turn = operation == Operation::SubscribeToTask
-        && request.method() == Method::GET
+        && dialect.binding == Binding::Rest
         && response.status() == StatusCode::METHOD_NOT_ALLOWED;
     turn.then(|| {
         let mut other = request.clone();
-        *other.method_mut() = Method::POST;
+        *other.method_mut() = if request.method() == Method::GET {
+            Method::POST
+        } else {
+            Method::GET
+        };
         other
     })
 }

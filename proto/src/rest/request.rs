@@ -36,8 +36,9 @@ pub struct Call {
     pub body: Option<Bytes>,
 }
 
-/// The method and the path of an operation, below the agent's base. For subscribe the method is GET, as
-/// the proto has it; an agent that answers 405 may want POST.
+/// The method and the path of an operation, below the agent's base. For subscribe the method is POST, as
+/// the prose has it: the servers of all SDKs take it, while that of Go reads the GET of the proto as one
+/// of a task whose id ends in `:subscribe`.
 #[must_use]
 pub fn path(operation: Operation, ids: &Ids<'_>) -> (Method, String) {
     let mut path = String::new();
@@ -77,7 +78,7 @@ pub fn path(operation: Operation, ids: &Ids<'_>) -> (Method, String) {
         Operation::SubscribeToTask => {
             task(&mut path);
             path.push_str(":subscribe");
-            Method::GET
+            Method::POST
         }
         Operation::CreateTaskPushNotificationConfig => {
             task(&mut path);

@@ -193,6 +193,8 @@ fn ask<T: Serialize>(body: &T) -> Result<Bytes, Problem> {
 fn path(operation: Operation, ids: &Ids<'_>) -> Result<(Method, String), Problem> {
     let (method, below) = match operation {
         Operation::GetExtendedAgentCard => (Method::GET, "/card".to_owned()),
+        // The servers of 0.3 take GET, and that of the Python SDK nothing else.
+        Operation::SubscribeToTask => (Method::GET, rest::path(operation, ids).1),
         _ => rest::path(operation, ids),
     };
     let path = format!("/v1{below}");

@@ -1,13 +1,8 @@
-// An official SDK as a client: Go. The same command line and output as the Python and JS ones.
+// An official SDK as a client: Go. The same command line and output as the other clients; see
+// ../python/client.py.
 //
-// Usage: a2a-go-client --url BASE --binding jsonrpc|rest|grpc [--question TEXT --expect TEXT]
-// [--brief TEXT] [--slow TEXT] [--ask TEXT --answer TEXT --answered TEXT]
-// [--brief-url BASE] [--slow-url BASE]
-//
-// The brief and the slow task may be other agents' than the rest.
-//
-// Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step
-// failed. Every step goes through the SDK: its card resolver, its transports, its types and errors.
+// Every step goes through the SDK: its card resolver, its transports, its types and errors. What
+// a version, the SDK or the agent does not have is left out, with the reason.
 package main
 
 import (
@@ -18,13 +13,17 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
 	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
+	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
+	a2agrpcv0 "github.com/a2aproject/a2a-go/v2/a2agrpc/v0"
 	a2agrpc "github.com/a2aproject/a2a-go/v2/a2agrpc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -39,18 +38,33 @@ var bindings = map[string]a2a.TransportProtocol{
 }
 
 var (
-	url      = flag.String("url", "", "the agent's base URL")
-	binding  = flag.String("binding", "jsonrpc", "jsonrpc, rest or grpc")
 	question = flag.String("question", "what is 17*23+4", "what the answer must hold --expect to")
 	expect   = flag.String("expect", "395", "part of the answer to --question")
 	brief    = flag.String("brief", "wait 2 seconds", "a task that runs a moment and completes")
 	slow     = flag.String("slow", "wait 60 seconds", "a task to cancel")
-	briefURL = flag.String("brief-url", "", "the agent of --brief, if another than --url")
-	slowURL  = flag.String("slow-url", "", "the agent of --slow, if another than --url")
 	ask      = flag.String("ask", "book a table", "a request that lacks something")
 	answer   = flag.String("answer", "4 people", "what it lacks")
 	answered = flag.String("answered", "4", "part of the answer to both")
+	parts    = flag.String("parts", "return these", "asks for the other parts back")
+	fail     = flag.String("fail", "fail now", "a task that fails")
 )
+
+// cell is one client of the matrix: which agent, and how it is spoken to.
+type cell struct {
+	URL      string            `json:"url"`
+	BriefURL string            `json:"brief_url"`
+	SlowURL  string            `json:"slow_url"`
+	FailURL  string            `json:"fail_url"`
+	Binding  string            `json:"binding"`
+	Version  string            `json:"version"`
+	Snapshot *bool             `json:"snapshot"`
+	Without  map[string]string `json:"without"`
+}
+
+// leftOut is a step that this version, this SDK or this agent does not have.
+type leftOut string
+
+func (reason leftOut) Error() string { return "left out: " + string(reason) }
 
 func state(value a2a.TaskState) string {
 	return strings.TrimPrefix(string(value), "TASK_STATE_")
@@ -85,12 +99,13 @@ func atOnce(words string) *a2a.SendMessageRequest {
 
 // scenario holds the steps; task is the one that the question made.
 type scenario struct {
+	cell   cell
 	client *a2aclient.Client
 	task   *a2a.Task
 }
 
 func (s *scenario) card(ctx context.Context) (string, error) {
-	card, client, err := connect(ctx, *url)
+	card, client, err := s.connect(ctx, s.cell.URL)
 	if err != nil {
 		return "", err
 	}
@@ -101,33 +116,42 @@ func (s *scenario) card(ctx context.Context) (string, error) {
 func offered(card *a2a.AgentCard) []string {
 	var names []string
 	for _, iface := range card.SupportedInterfaces {
-		names = append(names, string(iface.ProtocolBinding))
+		names = append(names, fmt.Sprintf("%s/%s", iface.ProtocolBinding, iface.ProtocolVersion))
 	}
 	return names
 }
 
-// connect reads the card of an agent and makes a client of it in the binding wanted.
-func connect(ctx context.Context, base string) (*a2a.AgentCard, *a2aclient.Client, error) {
+// connect reads the card of an agent and makes a client of it in the binding and version wanted.
+func (s *scenario) connect(ctx context.Context, base string) (*a2a.AgentCard, *a2aclient.Client, error) {
 	http := &http.Client{Timeout: deadline}
-	card, err := agentcard.NewResolver(http).Resolve(ctx, base)
+	resolver := agentcard.NewResolver(http)
+	resolver.CardParser = a2av0.NewAgentCardParser()
+	card, err := resolver.Resolve(ctx, base)
 	if err != nil {
 		return nil, nil, err
 	}
-	wanted := bindings[*binding]
+	wanted := bindings[s.cell.Binding]
 	chosen := *card
 	chosen.SupportedInterfaces = nil
 	for _, iface := range card.SupportedInterfaces {
-		if iface.ProtocolBinding == wanted {
-			chosen.SupportedInterfaces = append(chosen.SupportedInterfaces, iface)
+		version := string(iface.ProtocolVersion)
+		if iface.ProtocolBinding == wanted && strings.HasPrefix(version, s.cell.Version) {
+			one := *iface
+			one.ProtocolVersion = a2a.ProtocolVersion(s.cell.Version)
+			chosen.SupportedInterfaces = append(chosen.SupportedInterfaces, &one)
 		}
 	}
+	plain := grpc.WithTransportCredentials(insecure.NewCredentials())
 	client, err := a2aclient.NewFromCard(ctx, &chosen,
 		a2aclient.WithJSONRPCTransport(http),
 		a2aclient.WithRESTTransport(http),
-		a2agrpc.WithGRPCTransport(grpc.WithTransportCredentials(insecure.NewCredentials())),
+		a2agrpc.WithGRPCTransport(plain),
+		a2av0.WithJSONRPCTransport(a2av0.JSONRPCTransportConfig{Client: http}),
+		a2av0.WithRESTTransport(a2av0.RESTTransportConfig{Client: http}),
+		a2agrpcv0.WithGRPCTransport(plain),
 	)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s among %v: %w", wanted, offered(card), err)
+		return nil, nil, fmt.Errorf("%s/%s among %v: %w", wanted, s.cell.Version, offered(card), err)
 	}
 	return card, client, nil
 }
@@ -201,6 +225,9 @@ func (s *scenario) get(ctx context.Context) (string, error) {
 }
 
 func (s *scenario) list(ctx context.Context) (string, error) {
+	if s.cell.Version == "0.3" {
+		return "", leftOut("0.3 has no ListTasks")
+	}
 	// The page size is given because over gRPC the SDK sends an unset one as 0, which the
 	// specification (1 to 100) lets an agent refuse, and the Python SDK's agents do.
 	asked := &a2a.ListTasksRequest{ContextID: s.task.ContextID, PageSize: 50}
@@ -216,11 +243,11 @@ func (s *scenario) list(ctx context.Context) (string, error) {
 
 // running starts a task of the agent at base, or else of the main one, and comes back while it is
 // not at its end.
-func running(ctx context.Context, base, words string) (*a2aclient.Client, *a2a.Task, error) {
+func (s *scenario) running(ctx context.Context, base, words string) (*a2aclient.Client, *a2a.Task, error) {
 	if base == "" {
-		base = *url
+		base = s.cell.URL
 	}
-	_, client, err := connect(ctx, base)
+	_, client, err := s.connect(ctx, base)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -235,7 +262,7 @@ func running(ctx context.Context, base, words string) (*a2aclient.Client, *a2a.T
 }
 
 func (s *scenario) cancel(ctx context.Context) (string, error) {
-	client, task, err := running(ctx, *slowURL, *slow)
+	client, task, err := s.running(ctx, s.cell.SlowURL, *slow)
 	if err != nil {
 		return "", err
 	}
@@ -250,7 +277,7 @@ func (s *scenario) cancel(ctx context.Context) (string, error) {
 }
 
 func (s *scenario) subscribe(ctx context.Context) (string, error) {
-	client, task, err := running(ctx, *briefURL, *brief)
+	client, task, err := s.running(ctx, s.cell.BriefURL, *brief)
 	if err != nil {
 		return "", err
 	}
@@ -270,7 +297,9 @@ func (s *scenario) subscribe(ctx context.Context) (string, error) {
 				seen = append(seen, state(event.Status.State))
 			}
 		}
-		if seen[0] != "task" {
+		// 0.3 does not promise the task as the first event.
+		promised := s.cell.Version != "0.3" && (s.cell.Snapshot == nil || *s.cell.Snapshot)
+		if promised && seen[0] != "task" {
 			return "", fmt.Errorf("first came %v", seen)
 		}
 	}
@@ -302,6 +331,70 @@ func (s *scenario) multiTurn(ctx context.Context) (string, error) {
 	return said(done), nil
 }
 
+// returned asks for every kind of part and gets it back, through whatever translates between.
+func (s *scenario) returned(ctx context.Context) (string, error) {
+	if *parts == "" {
+		return "", leftOut("this agent does not return parts")
+	}
+	all := make([]byte, 256)
+	for at := range all {
+		all[at] = byte(at)
+	}
+	file := a2a.NewRawPart(all)
+	file.Filename, file.MediaType = "all bytes.bin", "application/octet-stream"
+	link := a2a.NewFileURLPart("https://files.example/a%20b?c=d", "image/png")
+	data := map[string]any{
+		"n": 17.0, "half": 0.5, "empty": map[string]any{},
+		"deep": []any{true, nil, map[string]any{"k": "é"}},
+	}
+	sent := []*a2a.Part{a2a.NewTextPart("déjà vu 🗿 \"quoted\"\n"), a2a.NewDataPart(data), file, link}
+	asked := request(*parts)
+	asked.Message.Parts = append(asked.Message.Parts, sent...)
+	task, err := one(ctx, s.client, asked)
+	if err != nil {
+		return "", err
+	}
+	var back []*a2a.Part
+	for _, artifact := range task.Artifacts {
+		back = append(back, artifact.Parts...)
+	}
+	if len(back) != len(sent) {
+		return "", fmt.Errorf("%d parts came back", len(back))
+	}
+	for at, before := range sent {
+		after := back[at]
+		if !reflect.DeepEqual(before.Content, after.Content) {
+			return "", fmt.Errorf("%#v is now %#v", before.Content, after.Content)
+		}
+		if at >= 2 && (before.Filename != after.Filename || before.MediaType != after.MediaType) {
+			return "", fmt.Errorf("the file is now %q of %q", after.Filename, after.MediaType)
+		}
+	}
+	return "text data raw url", nil
+}
+
+func (s *scenario) failing(ctx context.Context) (string, error) {
+	if *fail == "" {
+		return "", leftOut("this agent does not fail")
+	}
+	base := s.cell.FailURL
+	if base == "" {
+		base = s.cell.URL
+	}
+	_, client, err := s.connect(ctx, base)
+	if err != nil {
+		return "", err
+	}
+	task, err := one(ctx, client, request(*fail))
+	if err != nil {
+		return "", err
+	}
+	if task.Status.State != a2a.TaskStateFailed {
+		return "", errors.New(state(task.Status.State))
+	}
+	return state(task.Status.State), nil
+}
+
 func (s *scenario) unknownTask(ctx context.Context) (string, error) {
 	_, err := s.client.GetTask(ctx, &a2a.GetTaskRequest{ID: a2a.NewTaskID()})
 	if !errors.Is(err, a2a.ErrTaskNotFound) {
@@ -328,28 +421,59 @@ func attempt(run func(context.Context) (string, error)) (detail string, err erro
 	return run(ctx)
 }
 
-func main() {
-	flag.Parse()
-	s := &scenario{}
-	steps := []step{
+// line is what is printed of a step.
+type line struct {
+	Cell   int    `json:"cell"`
+	Step   string `json:"step"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+// take takes the steps of one cell.
+func take(number int, cell cell, said chan<- line) {
+	s := &scenario{cell: cell}
+	for _, step := range []step{
 		{"card", s.card}, {"send", s.send}, {"stream", s.stream}, {"get", s.get},
 		{"list", s.list}, {"cancel", s.cancel}, {"subscribe", s.subscribe},
-		{"multi-turn", s.multiTurn}, {"unknown-task", s.unknownTask},
+		{"multi-turn", s.multiTurn}, {"parts", s.returned}, {"fail", s.failing},
+		{"unknown-task", s.unknownTask},
+	} {
+		if reason, left := cell.Without[step.name]; left {
+			said <- line{number, step.name, true, leftOut(reason).Error()}
+			continue
+		}
+		detail, err := attempt(step.run)
+		var left leftOut
+		if err != nil {
+			detail = err.Error()
+		}
+		said <- line{number, step.name, err == nil || errors.As(err, &left), detail}
 	}
+}
+
+func main() {
+	var cells []cell
+	flag.Func("cell", "a cell as JSON; repeatable", func(text string) error {
+		var one cell
+		err := json.Unmarshal([]byte(text), &one)
+		cells = append(cells, one)
+		return err
+	})
+	flag.Parse()
+	said := make(chan line)
+	var taking sync.WaitGroup
+	for number, cell := range cells {
+		taking.Go(func() { take(number, cell, said) })
+	}
+	go func() {
+		taking.Wait()
+		close(said)
+	}()
 	failed := false
 	out := json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
-	for _, step := range steps {
-		detail, err := attempt(step.run)
-		if err != nil {
-			failed = true
-			detail = err.Error()
-		}
-		line := struct {
-			Step   string `json:"step"`
-			OK     bool   `json:"ok"`
-			Detail string `json:"detail"`
-		}{step.name, err == nil, detail}
+	for line := range said {
+		failed = failed || !line.OK
 		if err := out.Encode(line); err != nil {
 			os.Exit(2)
 		}

@@ -1,11 +1,15 @@
-"""An official SDK as a client: Python. The same command line and output as the JS and Go ones.
+"""An official SDK as a client: Python. The same command line and output as the other clients.
 
-Usage: client.py --url BASE --binding jsonrpc|rest|grpc [--question TEXT --expect TEXT]
-         [--brief TEXT] [--slow TEXT] [--ask TEXT --answer TEXT --answered TEXT]
-         [--brief-url BASE] [--slow-url BASE]
+Usage: client.py --cell JSON... [--question TEXT --expect TEXT] [--brief TEXT] [--slow TEXT]
+         [--ask TEXT --answer TEXT --answered TEXT] [--parts TEXT] [--fail TEXT]
 
-The brief and the slow task may be other agents' than the rest. Prints one JSON line a step: {"step": ..., "ok": true|false, "detail": ...}; exits 1 if a step failed.
-Every step goes through the SDK: its card resolver, its choice of transport, its types and errors.
+A cell is {"url", "binding": jsonrpc|rest|grpc, "version": 1.0|0.3} and, where the brief, the slow or
+the failing task are other agents', their "brief_url", "slow_url" and "fail_url"; "snapshot": false says
+that its agent does not begin a subscription with the task, and "without" names steps to leave out,
+each with the reason. All cells run at once. Prints one JSON line a step: {"cell": its place in the command line, "step", "ok": true|false,
+"detail"}; exits 1 if a step failed. What a version or the agent does not have is left out, and the
+detail says so. Every step goes through the SDK: its card resolver, its choice of transport, its types
+and errors.
 """
 
 import argparse
@@ -16,6 +20,7 @@ import uuid
 
 import grpc
 import httpx
+from google.protobuf import json_format
 
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 from a2a.helpers import get_artifact_text
@@ -30,6 +35,10 @@ TERMINAL = {
     a2a.TASK_STATE_REJECTED,
 }
 DEADLINE = 60
+
+# What a part of data holds, and a file: every byte, so that no encoding of it passes by chance.
+DATA = {"n": 17, "half": 0.5, "deep": [True, None, {"k": "\u00e9"}], "empty": {}}
+RAW = bytes(range(256))
 
 
 def check(condition: bool, what: object) -> None:
@@ -59,10 +68,24 @@ def request(text: str, *, task: a2a.Task | None = None, at_once: bool = False):
     )
 
 
+class LeftOut(Exception):
+    """A step that this version or this agent does not have."""
+
+
+def offered(interface: a2a.AgentInterface) -> tuple[str, str]:
+    """Binding and version, without the patch number."""
+    return interface.protocol_binding, ".".join(interface.protocol_version.split(".")[:2])
+
+
+def offers(card: a2a.AgentCard) -> str:
+    return " ".join("/".join(offered(one)) for one in card.supported_interfaces)
+
+
 class Scenario:
     """The steps, in order; `task` is the one that the question made."""
 
-    def __init__(self, args, http: httpx.AsyncClient):
+    def __init__(self, cell: dict, args, http: httpx.AsyncClient):
+        self.cell = cell
         self.args = args
         self.http = http
         self.unary = None
@@ -70,16 +93,22 @@ class Scenario:
         self.task = None
 
     async def fetch_card(self) -> str:
-        card, self.unary, self.streaming = await self.connect(self.args.url)
-        bindings = [i.protocol_binding for i in card.supported_interfaces]
-        return f"{card.name}: {bindings}"
+        card, self.unary, self.streaming = await self.connect("url")
+        return f"{card.name}: {offers(card)}"
 
-    async def connect(self, url: str):
+    async def connect(self, which: str):
         """The card of an agent, and two clients of it: without streams and with."""
+        url = self.cell.get(which) or self.cell["url"]
         card = await A2ACardResolver(self.http, url).get_agent_card()
-        binding = BINDINGS[self.args.binding]
-        bindings = [i.protocol_binding for i in card.supported_interfaces]
-        check(binding in bindings, f"{binding} is not among {bindings}")
+        binding = BINDINGS[self.cell["binding"]]
+        wanted = (binding, self.cell["version"])
+        chosen = a2a.AgentCard()
+        chosen.CopyFrom(card)
+        del chosen.supported_interfaces[:]
+        chosen.supported_interfaces.extend(
+            one for one in card.supported_interfaces if offered(one) == wanted
+        )
+        check(chosen.supported_interfaces, f"{wanted} is not among {offers(card)}")
 
         def client(streaming: bool):
             config = ClientConfig(
@@ -88,7 +117,7 @@ class Scenario:
                 grpc_channel_factory=grpc.aio.insecure_channel,
                 supported_protocol_bindings=[binding],
             )
-            return ClientFactory(config).create(card)
+            return ClientFactory(config).create(chosen)
 
         return card, client(False), client(True)
 
@@ -131,13 +160,15 @@ class Scenario:
         return task.id
 
     async def list(self) -> str:
+        if self.cell["version"] == "0.3":
+            raise LeftOut("0.3 has no ListTasks")
         asked = a2a.ListTasksRequest(context_id=self.task.context_id)
         tasks = (await self.unary.list_tasks(asked)).tasks
         check(self.task.id in [task.id for task in tasks], [task.id for task in tasks])
         return f"{len(tasks)} in the context"
 
     async def cancel(self) -> str:
-        _, unary, _ = await self.connect(self.args.slow_url or self.args.url)
+        _, unary, _ = await self.connect("slow_url")
         task = await self.one(request(self.args.slow, at_once=True), unary)
         check(task.status.state not in TERMINAL, state(task.status.state))
         canceled = await unary.cancel_task(a2a.CancelTaskRequest(id=task.id))
@@ -145,13 +176,15 @@ class Scenario:
         return f"{state(task.status.state)} -> CANCELED"
 
     async def subscribe(self) -> str:
-        _, unary, streaming = await self.connect(self.args.brief_url or self.args.url)
+        _, unary, streaming = await self.connect("brief_url")
         task = await self.one(request(self.args.brief, at_once=True), unary)
         check(task.status.state not in TERMINAL, state(task.status.state))
         seen = []
         async for event in streaming.subscribe(a2a.SubscribeToTaskRequest(id=task.id)):
             kind = event.WhichOneof("payload")
-            if not seen:
+            # 0.3 does not promise the task as the first event.
+            promised = self.cell["version"] != "0.3" and self.cell.get("snapshot", True)
+            if promised and not seen:
                 check(kind == "task" and event.task.id == task.id, f"first came {kind}")
             seen.append(kind)
             if kind == "status_update" and event.status_update.status.state in TERMINAL:
@@ -168,6 +201,41 @@ class Scenario:
         check(self.args.answered in said(done), said(done))
         return said(done)
 
+    async def parts(self) -> str:
+        """Every kind of part there and back, through whatever translates between."""
+        if not self.args.parts:
+            raise LeftOut("this agent does not return parts")
+        asked = request(self.args.parts)
+        data = a2a.Part(media_type="application/json")
+        json_format.ParseDict(DATA, data.data)
+        sent = [
+            a2a.Part(text="d\u00e9j\u00e0 vu \U0001f5ff \"quoted\"\n", metadata={"lang": "fr"}),
+            data,
+            a2a.Part(raw=RAW, filename="all bytes.bin", media_type="application/octet-stream"),
+            a2a.Part(url="https://files.example/a%20b?c=d", filename="a b", media_type="image/png"),
+        ]
+        asked.message.parts.extend(sent)
+        returned = [part for one in (await self.one(asked)).artifacts for part in one.parts]
+        check(len(returned) == len(sent), f"{len(returned)} parts came back")
+        for before, after in zip(sent, returned):
+            kind = before.WhichOneof("content")
+            check(after.WhichOneof("content") == kind, f"{kind} came back as {after}")
+            value = lambda part: getattr(part, kind)
+            check(value(after) == value(before), f"{kind} came back as {value(after)}")
+            if kind in ("raw", "url"):
+                check(after.filename == before.filename, f"the file is named {after.filename}")
+                check(after.media_type == before.media_type, f"the file is {after.media_type}")
+        check(returned[0].metadata["lang"] == "fr", f"its metadata is {returned[0].metadata}")
+        return "text data raw url"
+
+    async def fail(self) -> str:
+        if not self.args.fail:
+            raise LeftOut("this agent does not fail")
+        _, unary, _ = await self.connect("fail_url")
+        task = await self.one(request(self.args.fail), unary)
+        check(task.status.state == a2a.TASK_STATE_FAILED, state(task.status.state))
+        return state(task.status.state)
+
     async def unknown_task(self) -> str:
         try:
             task = await self.unary.get_task(a2a.GetTaskRequest(id=str(uuid.uuid4())))
@@ -176,42 +244,57 @@ class Scenario:
         raise AssertionError(f"an unknown task came back: {task}")
 
 
+async def run(number: int, cell: dict, args, http: httpx.AsyncClient) -> int:
+    """The steps of one cell; how many failed."""
+    scenario = Scenario(cell, args, http)
+    failed = 0
+    for name, step in [
+        ("card", scenario.fetch_card),
+        ("send", scenario.send),
+        ("stream", scenario.stream),
+        ("get", scenario.get),
+        ("list", scenario.list),
+        ("cancel", scenario.cancel),
+        ("subscribe", scenario.subscribe),
+        ("multi-turn", scenario.multi_turn),
+        ("parts", scenario.parts),
+        ("fail", scenario.fail),
+        ("unknown-task", scenario.unknown_task),
+    ]:
+        try:
+            if name in cell.get("without", {}):
+                raise LeftOut(cell["without"][name])
+            ok, detail = True, await asyncio.wait_for(step(), DEADLINE)
+        except LeftOut as reason:
+            detail = f"left out: {reason}"
+        except Exception as error:  # every failure is a line, never a trace
+            ok, detail = False, f"{type(error).__name__}: {error}"
+        failed += not ok
+        print(json.dumps({"cell": number, "step": name, "ok": ok, "detail": detail}), flush=True)
+    return failed
+
+
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--binding", choices=list(BINDINGS), required=True)
+    parser.add_argument("--cell", type=json.loads, action="append", required=True)
     parser.add_argument("--question", default="what is 17*23+4")
     parser.add_argument("--expect", default="395")
     parser.add_argument("--brief", default="wait 2 seconds")
     parser.add_argument("--slow", default="wait 60 seconds")
-    parser.add_argument("--brief-url")
-    parser.add_argument("--slow-url")
     parser.add_argument("--ask", default="book a table")
     parser.add_argument("--answer", default="4 people")
     parser.add_argument("--answered", default="4")
+    parser.add_argument("--parts", default="return these")
+    parser.add_argument("--fail", default="fail now")
     args = parser.parse_args()
 
-    failed = 0
-    async with httpx.AsyncClient(timeout=DEADLINE) as http:
-        scenario = Scenario(args, http)
-        for name, step in [
-            ("card", scenario.fetch_card),
-            ("send", scenario.send),
-            ("stream", scenario.stream),
-            ("get", scenario.get),
-            ("list", scenario.list),
-            ("cancel", scenario.cancel),
-            ("subscribe", scenario.subscribe),
-            ("multi-turn", scenario.multi_turn),
-            ("unknown-task", scenario.unknown_task),
-        ]:
-            try:
-                ok, detail = True, await asyncio.wait_for(step(), DEADLINE)
-            except Exception as error:  # every failure is a line, never a trace
-                ok, detail = False, f"{type(error).__name__}: {error}"
-            failed += not ok
-            print(json.dumps({"step": name, "ok": ok, "detail": detail}), flush=True)
-    return 1 if failed else 0
+    # A pool of connections for each cell: what one leaves open is not another's.
+    async def alone(number: int, cell: dict) -> int:
+        async with httpx.AsyncClient(timeout=DEADLINE) as http:
+            return await run(number, cell, args, http)
+
+    failed = await asyncio.gather(*(alone(*cell) for cell in enumerate(args.cell)))
+    return 1 if sum(failed) else 0
 
 
 if __name__ == "__main__":
