@@ -166,9 +166,24 @@ async fn every_call_of_every_client_reaches_every_agent_and_its_answer_comes_bac
                 let mut seen = peer.last_request();
                 // 0.3 asks with names, of which an empty tenant is none.
                 seen.set_tenant(request.tenant());
+                if agent.version != client.version {
+                    restore_webhook(&mut seen, &request);
+                }
                 assert_eq!(seen, request, "{client} -> {agent}");
             }
         }
+    }
+}
+
+/// An agent of another version notifies the router, which puts what it says into the client's.
+fn restore_webhook(seen: &mut Request, asked: &Request) {
+    if let (
+        Request::CreateTaskPushNotificationConfig(seen),
+        Request::CreateTaskPushNotificationConfig(asked),
+    ) = (seen, asked)
+    {
+        assert!(seen.url.contains("/-/push/1"), "{}", seen.url);
+        seen.url.clone_from(&asked.url);
     }
 }
 
