@@ -91,7 +91,7 @@ pub(super) fn told(content: &Value) -> String {
         let kind = piece.get("type").and_then(Value::as_str);
         match (text.and_then(Value::as_str), kind) {
             (Some(text), _) => text.to_owned(),
-            (None, Some(kind)) => format!("[{}]", super::super::shortened(kind)),
+            (None, Some(kind)) => format!("[{}]", crate::binding::shortened(kind)),
             (None, None) => String::new(),
         }
     });
