@@ -94,6 +94,10 @@ pub(crate) const ROOMS: &[Room] = &[
         ],
     },
     Room {
+        name: "mesh-fuzz",
+        imports: &["mesh-proto", "mesh-core", "mesh-card"],
+    },
+    Room {
         name: "daca",
         imports: EVERYTHING_BUT_TESTS,
     },
