@@ -32,6 +32,8 @@ pub(crate) enum Answer {
     Whole(&'static str, String),
     /// A whole JSON body under another status than 200, with one more header.
     Refusal(StatusCode, (&'static str, &'static str), &'static str),
+    /// A body of this type in these pieces.
+    Pieces(&'static str, Vec<Bytes>),
     /// A body of this type that [`Agent::write`] fills.
     Stream(&'static str),
     /// A message, and status 0 in the trailers.
@@ -164,6 +166,14 @@ impl Agent {
             .collect()
     }
 
+    /// The one request that was posted since this was asked last; `None` for none, or several.
+    pub(crate) fn take_post(&self) -> Option<Seen> {
+        let mut seen = std::mem::take(&mut *self.state.seen.lock());
+        seen.retain(|seen| seen.method == Method::POST);
+        let last = seen.pop();
+        last.filter(|_| seen.is_empty())
+    }
+
     /// Writes to the stream that was asked for last, once there is one.
     pub(crate) async fn write(&self, bytes: Bytes) {
         self.write_frame(Frame::data(bytes)).await;
@@ -249,6 +259,11 @@ impl State {
                 response
             }
             Answer::Failure(code) => status(code),
+            Answer::Pieces(kind, pieces) => {
+                let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
+                let frames = futures_util::stream::iter(frames);
+                typed(kind, StreamBody::new(frames).boxed_unsync())
+            }
             Answer::Hang => std::future::pending().await,
             Answer::Grpc(message) => {
                 let trailers = HeaderMap::from_iter([(

@@ -10,10 +10,13 @@
 )]
 
 mod agent;
+#[path = "../../../proto/src/chance.rs"]
+mod chance;
 mod cards;
 mod client;
 mod dialects;
 mod envelope;
+mod exact;
 mod gather;
 mod openai;
 mod push;

@@ -368,3 +368,24 @@ async fn nobody_reached_is_a_503_that_may_be_repeated_and_a_lost_answer_is_one_t
     assert_eq!(unreached.header("x-should-retry"), None);
     assert_eq!(unreached.header("retry-after"), Some("1"));
 }
+
+#[tokio::test]
+async fn an_agent_that_speaks_only_json_rpc_is_a_model_too() {
+    const RPC_CARD: &str = r#"{"name":"n","supportedInterfaces":[
+        {"url":"http://127.0.0.1:PORT/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
+    let agent = Agent::with_card(RPC_CARD, |seen| {
+        let asked: Value = serde_json::from_slice(&seen.body).unwrap();
+        let task: Value = serde_json::from_str(DONE).unwrap();
+        let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": task});
+        Answer::Whole("application/json", answer.to_string())
+    })
+    .await;
+    let (_router, client) = before(&agent).await;
+    let answer = client.post(CHAT, &asked(&json!({})), &[]).await;
+    let completion = answer.json();
+    assert_eq!(
+        completion["choices"][0]["message"]["content"], "Hello",
+        "{completion}"
+    );
+    assert_eq!(agent.posts().pop().unwrap().path, "/rpc");
+}
