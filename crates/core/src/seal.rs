@@ -182,7 +182,7 @@ mod tests {
                 let opened = open(&keys, Purpose::Push, &["a"], &changed);
                 assert_eq!(opened.is_some(), changed == text, "{at}: {changed}");
             }
-            let cut = open(&keys, Purpose::Push, &["a"], &text[..at]);
+            let cut = open(&keys, Purpose::Push, &["a"], text.get(..at).unwrap());
             assert_eq!(cut, None, "cut at {at}");
         }
         assert_eq!(

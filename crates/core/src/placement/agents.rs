@@ -223,7 +223,7 @@ mod tests {
             let wanted = Wanted { context_id: Some(&context), ..SEND };
             let before = chosen(&agents, &wanted).unwrap();
             let leaver = leaver % count;
-            let mut rest = agents.clone();
+            let mut rest = agents;
             let left = rest.remove(leaver);
             if before != left.as_str() {
                 prop_assert_eq!(chosen(&rest, &wanted).unwrap(), before);
