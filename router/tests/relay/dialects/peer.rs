@@ -212,7 +212,7 @@ fn remember(
 /// Calls; the answer is still to be read.
 pub(super) async fn call(
     client: &Client,
-    pub(super) dialect: Dialect,
+    dialect: Dialect,
     request: &Request,
 ) -> http::Response<Incoming> {
     let wire = pivot::encode_request(dialect, &RawId::number(7), request).unwrap();
@@ -222,7 +222,7 @@ pub(super) async fn call(
 /// Calls, and reads the answer.
 pub(super) async fn ask(
     client: &Client,
-    pub(super) dialect: Dialect,
+    dialect: Dialect,
     request: &Request,
 ) -> Result<Response, Problem> {
     let answer = call(client, dialect, request).await;
@@ -231,7 +231,7 @@ pub(super) async fn ask(
 
 /// Reads an answer.
 pub(super) async fn said(
-    pub(super) dialect: Dialect,
+    dialect: Dialect,
     operation: Operation,
     answer: http::Response<Incoming>,
 ) -> Result<Response, Problem> {
@@ -268,7 +268,7 @@ pub(super) async fn listen(client: &Client, dialect: Dialect, request: &Request)
 
 /// A client that reads a stream.
 pub(super) struct Listener {
-    pub(super) dialect: Dialect,
+    dialect: Dialect,
     operation: Operation,
     body: Incoming,
     held: Vec<u8>,
