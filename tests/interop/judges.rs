@@ -112,14 +112,20 @@ async fn our_messages_are_those_of_the_python_sdk() -> Result<()> {
     let Some(python) = Part::Python.find()? else {
         return Ok(());
     };
-    let script = repository().join("proto/tests/python_descriptors.py");
-    let mut command = Command::new(python);
-    command
-        .arg(&script)
-        .arg(repository().join("proto/src/gen/descriptor.bin"));
-    let output = process::run(command).await?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{said}\n{errors}");
+    let generated = repository().join("proto/src/gen");
+    for (file, package) in [
+        ("descriptor.bin", "lf.a2a.v1"),
+        ("descriptor_v03.bin", "a2a.v1"),
+    ] {
+        let mut command = Command::new(&python);
+        command
+            .arg(repository().join("proto/tests/python_descriptors.py"))
+            .arg(generated.join(file))
+            .arg(package);
+        let output = process::run(command).await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{package}: {said}\n{errors}");
+    }
     Ok(())
 }
