@@ -9,8 +9,6 @@
 //! - Codes that came with 1.0 are unknown to clients of 0.3, and go as an internal error.
 //! - An error is read in every form that one of the SDKs writes, that of 1.0 included.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -98,17 +96,14 @@ fn of_name(name: &str) -> Option<Fault> {
 struct RpcError<'a> {
     code: i32,
     message: &'a str,
-    /// Of any form in 0.3: an object of the facts.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    data: &'a BTreeMap<String, String>,
 }
 
-/// An error of JSON-RPC, in its envelope.
+/// An error of JSON-RPC, in its envelope. Without `data`: 0.3 leaves its form open, and a client of the Go
+/// SDK that finds any other there than the one it expects does not read the error at all.
 pub(super) fn json_rpc(id: &RawId, problem: &Problem) -> Bytes {
     let error = RpcError {
         code: row(problem.fault).code,
         message: &problem.message,
-        data: &problem.metadata,
     };
     jsonrpc::envelope(id, &[",\"error\":"], &json::to_bytes(&error))
 }
