@@ -44,6 +44,13 @@ pub(crate) fn path(data: &[u8]) {
     replaced(&method, line, &route);
 }
 
+/// Whether the task's id ends like a verb. Such an id has no path of its own: the last segment is read
+/// as a verb as soon as there is anything before it.
+fn is_verb(route: &rest::Route) -> bool {
+    let ends = |id: &str| id.ends_with(":subscribe") || id.ends_with(":cancel");
+    route.task_id.as_deref().is_some_and(ends)
+}
+
 /// What a route says is written as a path that says the same.
 fn written(route: &rest::Route) {
     let ids = rest::Ids {
@@ -52,9 +59,7 @@ fn written(route: &rest::Route) {
         config_id: route.config_id.as_deref(),
     };
     let is_word = ids.tenant.is_some_and(|tenant| WORDS.contains(&tenant));
-    let verb = |id: &str| id.ends_with(":subscribe") || id.ends_with(":cancel");
-    let is_verb = ids.task_id.is_some_and(verb);
-    if route.version == Version::V0_3 || is_word || is_verb {
+    if route.version == Version::V0_3 || is_word || is_verb(route) {
         return;
     }
     let (method, path) = rest::path(route.operation, &ids);
@@ -68,6 +73,9 @@ fn written(route: &rest::Route) {
 
 /// An id that is replaced is found where the old one was, and nothing else has moved.
 fn replaced(method: &Method, line: &str, route: &rest::Route) {
+    if is_verb(route) {
+        return;
+    }
     let Some(there) = rewrite::path(method, route.operation, line, &mut Mark) else {
         return;
     };
