@@ -100,15 +100,29 @@ fn of_0_3(card: &Map<String, Value>, report: &mut Report) {
             continue;
         };
         address::interface(&format!("{pointer}/url"), url, binding, report);
-        // 0.3, 5.6.2: one address is of one transport.
-        if Some(url) == text(card, "url") && !name.eq_ignore_ascii_case(main) {
-            let words = format!(
-                "the card's own `url` is of {}, and here the same is of {}",
-                quoted(main),
-                quoted(name)
-            );
-            report.error(pointer, words);
-        }
+    }
+    main_is_listed(card, main, report);
+}
+
+/// An address may be of several transports in 0.3 (the words at `AgentCard.additionalInterfaces`). But
+/// where the list has the card's own address, it should have it with the card's own transport, too.
+fn main_is_listed(card: &Map<String, Value>, main: &str, report: &mut Report) {
+    let listed: Vec<_> = objects(card, "", "additionalInterfaces")
+        .filter(|(_, entry)| text(entry, "url") == text(card, "url"))
+        .filter_map(|(pointer, entry)| Some((pointer, text(entry, "transport")?)))
+        .collect();
+    let is_listed = listed
+        .iter()
+        .any(|(_, name)| name.eq_ignore_ascii_case(main));
+    if let Some((pointer, name)) = listed.into_iter().next()
+        && !is_listed
+    {
+        let words = format!(
+            "the card's own `url` is of {}, and here the same is of {} alone",
+            quoted(main),
+            quoted(name)
+        );
+        report.warning(pointer, words);
     }
 }
 

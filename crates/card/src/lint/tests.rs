@@ -280,7 +280,17 @@ fn a_card_of_0_3_is_judged_by_0_3() {
         json!([{"url": "https://agents.example.com/clock", "transport": "JSONRPC"}]);
     let found = said(&other);
     assert!(
-        found.contains(&"error /additionalInterfaces/0".to_owned()),
+        found.contains(&"warning /additionalInterfaces/0".to_owned()),
+        "{found:?}"
+    );
+    // An address may be of several transports.
+    other["additionalInterfaces"] = json!([
+        {"url": "https://agents.example.com/clock", "transport": "JSONRPC"},
+        {"url": "https://agents.example.com/clock", "transport": "GRPC"},
+    ]);
+    let found = said(&other);
+    assert!(
+        !found.contains(&"warning /additionalInterfaces/0".to_owned()),
         "{found:?}"
     );
     let mut version = of_0_3();
