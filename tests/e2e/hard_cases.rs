@@ -10,3 +10,4 @@ mod bodies;
 mod life;
 mod paths;
 mod streams;
+mod versions;

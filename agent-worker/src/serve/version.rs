@@ -1,6 +1,6 @@
 //! Which version a caller speaks: the header, else the query parameter, else 0.3 (spec 3.6).
 //!
-//! This server speaks 1.0. The 0.3 dialect is the router's to translate, and not built yet.
+//! This server speaks 1.0. What is said in 0.3 the router translates before it comes here.
 
 use http::HeaderMap;
 use mesh_proto::{Fault, Problem, Version, mesh};
