@@ -138,6 +138,31 @@ async fn case_18_a_card_shows_neither_the_agents_address_nor_a_signature_that_no
 }
 
 #[tokio::test]
+async fn case_19_each_agent_has_its_card_below_its_path_and_the_root_has_that_of_the_default()
+-> Result<()> {
+    let mesh = mesh(1)
+        .router("--default-agent")
+        .router("desk")
+        .start()
+        .await?;
+    let url = mesh.router().url("");
+    for (path, name) in [
+        ("/assistant/.well-known/agent-card.json", "assistant"),
+        ("/desk/.well-known/agent-card.json", "desk"),
+        ("/.well-known/agent-card.json", "desk"),
+    ] {
+        let card = mesh.router().exchange(&Ask::get(path)).await?.json()?;
+        ensure!(card["name"] == name, "{path}: {card}");
+        let place = card["supportedInterfaces"][0]["url"].as_str();
+        ensure!(
+            place.is_some_and(|place| place.starts_with(url.trim_end_matches('/'))),
+            "{path}: {card}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn case_22_a_list_that_lacks_a_replicas_part_fails_and_is_not_short() -> Result<()> {
     let mut mesh = mesh(2).start().await?;
     for binding in BINDINGS {
