@@ -223,6 +223,7 @@ impl Caller {
         {
             headers.remove(name);
         }
+        version::repeat(self, &mut headers);
         if let Ok(peer) = HeaderValue::from_str(&self.peer.ip().to_string()) {
             headers.append("x-forwarded-for", peer);
         }

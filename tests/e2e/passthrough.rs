@@ -54,6 +54,8 @@ async fn json_rpc_passes_as_it_is() -> Result<()> {
         ("authorization", "Bearer of-somebody"),
         ("a2a-extensions", "https://example.org/ext/1"),
         ("x-mine", "kept"),
+        // Stated in the query only, where not every agent looks.
+        ("a2a-version", "1.0"),
     ] {
         ensure!(
             seen.headers.get(name).is_some_and(|kept| kept == value),

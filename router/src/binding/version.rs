@@ -20,6 +20,7 @@
 //! # Invariants
 //! - The rule is the same in every binding, and holds also for agents that do not check.
 
+use http::{HeaderMap, HeaderValue};
 use mesh_proto::{Fault, Problem, Version, mesh};
 
 use super::Caller;
@@ -72,9 +73,20 @@ fn stated(caller: &Caller) -> Option<String> {
     header.filter(is_said).or_else(|| query().filter(is_said))
 }
 
+/// Repeats in the header what only the query states, since some agents look nowhere else.
+pub(super) fn repeat(caller: &Caller, onward: &mut HeaderMap) {
+    let header = onward.get(mesh::A2A_VERSION);
+    if header.is_some_and(|value| !value.as_bytes().trim_ascii().is_empty()) {
+        return;
+    }
+    if let Some(stated) = stated(caller).and_then(|stated| HeaderValue::from_str(&stated).ok()) {
+        onward.insert(mesh::A2A_VERSION, stated);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use http::{HeaderName, Method};
 
     use super::*;
     use crate::binding::Door;
