@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     delegate,
+    group::{self, Fanout},
     model::{
         Model,
         scripted::{Work, WorkError},
     },
-    tools::{Toolbox, form},
+    record::digest,
+    tools::{Toolbox, form, outlet},
 };
 
 /// An agent as the agents file has it.
@@ -40,9 +42,18 @@ pub struct Config {
     /// Tools that are described right here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<form::Config>,
+    /// Output bindings of the Dapr sidecar, as tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<outlet::Config>,
+    /// Input bindings of the Dapr sidecar: each event of theirs is a message to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
     /// Other agents that it may ask.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delegates: Vec<delegate::Config>,
+    /// Where it is a group: its members, which answer in its place. It needs no model and no tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<group::Config>,
     /// What its card says that it can do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,
@@ -53,6 +64,22 @@ pub struct Config {
     /// How often the model may be asked for one message before the task fails. Default 10.
     #[serde(default = "ten")]
     pub max_turns: NonZeroU32,
+}
+
+/// An input binding that an agent takes events of. Its component names this worker's path for it:
+/// `route: /-/binding/NAME`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The component's name at the sidecar.
+    pub binding: String,
+    /// What the agent is told before each event. Default: the event alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The header by which the binding names an event, where the event is no `CloudEvent` with an id of
+    /// its own: `MessageId`. Without one, what comes twice is two tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// One thing that an agent can do, for its card.
@@ -188,6 +215,9 @@ pub struct Agent {
     pub(crate) config: Arc<Config>,
     pub(crate) model: Arc<dyn Model>,
     pub(crate) toolbox: Toolbox,
+    pub(crate) fanout: Option<Fanout>,
+    /// Who may change its members, where it is a group: digests of what they send as authorization.
+    pub(crate) owners: Arc<[String]>,
 }
 
 /// What a card says of an agent.
@@ -213,6 +243,33 @@ impl Agent {
             config: Arc::new(config),
             model,
             toolbox,
+            fanout: None,
+            owners: Arc::default(),
+        }
+    }
+
+    /// With owners, by their bearer tokens, where it is a group.
+    #[must_use]
+    pub fn owned_by(self, tokens: &[String]) -> Self {
+        let owner = |token: &String| digest(format!("Bearer {token}").as_bytes());
+        Self {
+            owners: tokens.iter().map(owner).collect(),
+            ..self
+        }
+    }
+
+    /// Whether its members answer in its place.
+    #[must_use]
+    pub fn is_group(&self) -> bool {
+        self.config.group.is_some()
+    }
+
+    /// With a way to ask its members, where it is a group.
+    #[must_use]
+    pub fn asking_by(self, fanout: &Fanout) -> Self {
+        Self {
+            fanout: Some(fanout.clone()),
+            ..self
         }
     }
 
@@ -222,6 +279,12 @@ impl Agent {
         &self.config.name
     }
 
+    /// The input bindings that it takes events of.
+    #[must_use]
+    pub fn inputs(&self) -> &[Input] {
+        &self.config.inputs
+    }
+
     /// What its card says.
     #[must_use]
     pub fn card_facts(&self) -> CardFacts {
@@ -229,9 +292,21 @@ impl Agent {
             name: self.config.name.clone(),
             description: self.config.description.clone(),
             skills: self.config.skills.clone(),
-            model: self.model.label().to_owned(),
+            model: match &self.config.group {
+                Some(group) if group.owners.is_empty() => {
+                    format!("none: a group of {}", group.members.len())
+                }
+                Some(_) => "none: a group".to_owned(),
+                None => self.model.label().to_owned(),
+            },
             bindings: self.config.bindings.iter().map(|one| one.0).collect(),
         }
+    }
+
+    /// Whether it may ask other agents.
+    #[must_use]
+    pub fn delegates(&self) -> bool {
+        !self.config.delegates.is_empty() || self.config.group.is_some()
     }
 
     /// Whether it is offered in a binding.

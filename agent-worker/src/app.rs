@@ -2,11 +2,19 @@
 //!
 //! # Invariants
 //! - The admin listener goes last: it answers, with "not ready", while turns are finished.
-//! - The store is open and every agent is there before the first connection is accepted.
+//! - The store is open, the lease is held and every agent is there before the first connection is
+//!   accepted.
+//! - What the last turns have to tell goes to the bus after they have ended.
+//! - The lease is given back last of all: until then nobody takes a task that may still be finished here.
+
+mod relaying;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use mesh_fabric::state::{self, Place, Store};
+use mesh_fabric::{
+    bus::{self, Transit},
+    state::{self, Place, Store},
+};
 use mesh_proto::AgentName;
 use mesh_runtime::{
     admin,
@@ -14,15 +22,22 @@ use mesh_runtime::{
     net::{self, Listener},
 };
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     agent::Agent,
     desk::Desk,
-    record::Records,
+    group::{self, Fanout},
+    notify::{self, Notifier},
+    push::{self, Relay},
+    record::{self, Records},
     serve::{self, Server},
-    task::{Ledger, Limits, Metrics},
+    task::{Counts, Ledger, Limits, Membership, Metrics, Survival},
+    view::Views,
 };
+
+pub use relaying::{Relaying, Settings as RelaySettings};
 
 /// How a worker runs.
 #[derive(Clone, Debug)]
@@ -41,10 +56,18 @@ pub struct Settings {
     pub limits: Limits,
     /// How long running turns may take to finish when the worker is told to end. Default 30 s.
     pub grace: Duration,
+    /// How the worker holds on to its tasks.
+    pub survival: Survival,
     /// What the listener allows its clients.
     pub net: net::Settings,
     /// What the server allows and says of itself.
     pub serve: serve::Settings,
+    /// How events are pushed to webhooks.
+    pub push: push::Settings,
+    /// What is told of tasks.
+    pub notify: notify::Settings,
+    /// How the members of groups are asked.
+    pub group: group::Settings,
 }
 
 impl Default for Settings {
@@ -57,8 +80,12 @@ impl Default for Settings {
             retention: Duration::from_secs(7 * 24 * 3600),
             limits: Limits::default(),
             grace: Duration::from_secs(30),
+            survival: Survival::default(),
             net: net::Settings::default(),
             serve: serve::Settings::default(),
+            push: push::Settings::default(),
+            notify: notify::Settings::default(),
+            group: group::Settings::default(),
         }
     }
 }
@@ -78,9 +105,15 @@ pub enum Error {
     /// The store does not open.
     #[error("cannot open the store")]
     State(#[from] state::Error),
+    /// The bus does not open.
+    #[error("cannot open the bus")]
+    Bus(#[from] bus::Error),
     /// There is nothing to serve.
     #[error("there is no agent")]
     NoAgent,
+    /// The store does not take the worker's lease.
+    #[error("cannot take a lease in the store")]
+    Lease(#[from] record::Error),
     /// The default agent is none of the agents.
     #[error("there is no agent {0} to be the default")]
     NoSuchAgent(AgentName),
@@ -96,8 +129,12 @@ pub struct Worker {
     admin_addr: Option<SocketAddr>,
     boot: uuid::Uuid,
     ledger: Ledger,
+    server: Server,
     grace: Duration,
+    hand_over_after: Duration,
     calls: Trigger,
+    push: Trigger,
+    lease: Trigger,
     admin: Trigger,
 }
 
@@ -110,22 +147,66 @@ impl Worker {
     pub async fn start(
         settings: Settings,
         agents: Vec<Agent>,
+        registry: Registry,
+    ) -> Result<Self, Error> {
+        let store = record::open(&settings.state).await?;
+        let bus = Transit::open(&settings.state).await?;
+        Self::start_on(store, bus, settings, agents, registry).await
+    }
+
+    /// Starts a worker on a store and a bus that are open: workers of one process can share them, and
+    /// [`Settings::state`] is not looked at.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn start_on(
+        store: Store,
+        bus: Transit,
+        settings: Settings,
+        agents: Vec<Agent>,
         mut registry: Registry,
     ) -> Result<Self, Error> {
         check(&agents, settings.default_agent.as_ref())?;
-        let store = Store::open(&settings.state).await?;
         let counted = net::Metrics::register(&mut registry);
         let listener = bind(&settings.listen).await?.counted(counted);
         let (calls, drain) = drain::channel();
         let (admin, admin_drain) = drain::channel();
         let metrics = Metrics::register(&mut registry);
         let records = Records::new(store, settings.retention);
-        let named = records.store_name().await?;
-        let ledger = Ledger::new(records, settings.limits, metrics, drain.clone());
-        let desk = Desk::new(agents, settings.default_agent, ledger.clone());
+        let bus = bus.counted(bus::Metrics::register(&mut registry));
+        let bus = bus.watched(&drain);
+        let named = patiently(async || records.store_name().await, is_passing).await?;
+        let fanout = Fanout::new(bus.clone(), records.clone(), settings.group, &mut registry);
+        let agents: Vec<_> = agents.into_iter().map(|a| a.asking_by(&fanout)).collect();
+        let (boot, views) = (mesh_runtime::dice::uuid(), Views::default());
+        let counts = Counts::register(&mut registry);
+        let membership = Membership::new(boot.to_string(), agents.clone(), views.clone(), counts)
+            .when_down(settings.survival.when_down);
+        let ledger = Ledger::among(membership, records, settings.limits, metrics, drain.clone());
+        let (lease, lease_drain) = drain::channel();
+        let lease_ttl = settings.survival.lease;
+        let hold = async || ledger.hold_lease(lease_ttl, &lease_drain).await;
+        patiently(hold, |error| match error {
+            record::Error::Store(error) => is_passing(error),
+            record::Error::Taken | record::Error::Unreadable => false,
+        })
+        .await?;
+        fanout.serve(&drain).await?;
+        let records = ledger.records().clone();
+        let (push, push_drain) = drain::channel();
+        let notifier = Notifier::start(
+            bus.clone(),
+            records.clone(),
+            settings.notify,
+            &mut registry,
+            &push_drain,
+        );
+        ledger.notify_by(notifier);
+        let guard = settings.push.guard();
+        Relay::start(bus, records, settings.push, &mut registry, &push_drain).await?;
+        let desk = Desk::new(agents, settings.default_agent, ledger.clone()).pushing(guard);
         let desk = Arc::new(desk.in_store(named));
-        let boot = uuid::Uuid::new_v4();
-        let server = Server::new(desk, settings.serve, boot).await;
+        let server = Server::new(desk, settings.serve, boot, views).await;
 
         let mut admin_addr = None;
         if let Some(address) = &settings.admin {
@@ -137,9 +218,10 @@ impl Worker {
             admin_drain.spawn("admin", serving);
         }
         let addr = listener.local_addr();
-        let service = move |request, _peer| {
-            let server = server.clone();
-            async move { server.call(request).await }
+        let answering = server.clone();
+        let service = move |request, peer| {
+            let server = answering.clone();
+            async move { server.call(request, peer).await }
         };
         let serving = net::serve(listener, settings.net, drain.clone(), service);
         drain.spawn("listener", serving);
@@ -148,8 +230,12 @@ impl Worker {
             admin_addr,
             boot,
             ledger,
+            server,
             grace: settings.grace,
+            hand_over_after: settings.survival.hand_over_after,
             calls,
+            push,
+            lease,
             admin,
         })
     }
@@ -172,21 +258,65 @@ impl Worker {
         self.boot.to_string()
     }
 
-    /// Takes nothing new, finishes the running turns within the grace, and ends.
+    /// Takes nothing new, finishes the running turns within the grace or hands them over, and ends.
+    /// The listener stays until then, where there is somebody to hand them to.
     pub async fn drain(self) -> Outcome {
+        let begun = Instant::now();
         self.ledger.drain();
-        let outcome = self.calls.drain(self.grace).await;
+        self.server.drain().await;
+        self.ledger
+            .wind_down(self.hand_over_after, self.grace)
+            .await;
+        let left = self.grace.saturating_sub(begun.elapsed());
+        let outcome = self.calls.drain(left.max(LAST_CALLS)).await;
         match &outcome {
             Outcome::Finished => info!("all turns are finished"),
             Outcome::Cut(left) => warn!(?left, "the grace is over and work was cut"),
         }
-        self.admin.drain(ADMIN_GRACE).await;
+        if let Outcome::Cut(left) = self.push.drain(PUSH_GRACE).await {
+            info!(?left, "what was being pushed goes on elsewhere");
+        }
+        self.lease.drain(LEASE_GRACE).await;
+        self.admin.drain(admin::GRACE).await;
         outcome
     }
 }
 
-/// A scrape that has begun may finish.
-const ADMIN_GRACE: Duration = Duration::from_secs(1);
+/// The last answers may still be written when the turns have used the grace up.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// How long what is being pushed may take: what is cut stays on the bus.
+const PUSH_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the store may take to take the lease back.
+const LEASE_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a worker that starts waits for a store that does not answer: another process may have been
+/// frozen while it held the lock.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks the store until it answers, or for so long.
+async fn patiently<T, E: std::fmt::Display>(
+    ask: impl AsyncFn() -> Result<T, E>,
+    is_passing: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let give_up = Instant::now() + STORE_PATIENCE;
+    loop {
+        match ask().await {
+            Err(error) if is_passing(&error) && Instant::now() < give_up => {
+                warn!(%error, "the worker waits for its store");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            asked => return asked,
+        }
+    }
+}
+
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+const fn is_passing(error: &state::Error) -> bool {
+    matches!(error, state::Error::Unavailable(_))
+}
 
 fn check(agents: &[Agent], default: Option<&AgentName>) -> Result<(), Error> {
     if agents.is_empty() {

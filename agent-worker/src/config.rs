@@ -8,6 +8,10 @@
 //!   where it stands.
 //! - One MCP server per description, shared by the agents that name it.
 
+mod beside;
+mod language;
+mod secrets;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -16,6 +20,7 @@ use std::{
     sync::Arc,
 };
 
+use mesh_fabric::dapr::{self, Blocks};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openai")]
@@ -27,6 +32,8 @@ use crate::{
     tools::{Grant, Metrics, Toolbox, form::Form, mcp},
 };
 
+pub use language::LanguageModel;
+
 /// An agents file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +41,9 @@ pub struct Config {
     /// MCP servers by name. `builtin` exists without an entry.
     #[serde(default)]
     pub servers: BTreeMap<String, mcp::Config>,
+    /// The language model. Default: the one that the environment names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openai: Option<LanguageModel>,
     /// The agents.
     pub agents: Vec<agent::Config>,
 }
@@ -48,6 +58,8 @@ pub struct Surroundings {
     /// Where the built-in server keeps its notes unless the file says so; workers that share the path
     /// share the notes. `None`: each worker's notes are gone with it.
     pub notes: Option<PathBuf>,
+    /// The Dapr sidecar beside the worker; `None` when there is none.
+    pub sidecar: Option<dapr::Settings>,
     /// The language model that the environment names.
     #[cfg(feature = "openai")]
     pub openai: Option<openai::Settings>,
@@ -59,6 +71,9 @@ pub struct Roster {
     /// The agents in the order of the file.
     pub agents: Vec<Agent>,
     servers: Vec<Arc<mcp::Server>>,
+    /// The sidecar, where something is wanted of it, and the output bindings that it must have.
+    blocks: Option<Blocks>,
+    outputs: BTreeSet<String>,
 }
 
 /// What is wrong with an agents file.
@@ -92,6 +107,14 @@ pub enum Error {
         /// The name.
         server: String,
     },
+    /// A group that can't be one.
+    #[error("agent {agent} is no group: {reason}")]
+    Group {
+        /// The agent.
+        agent: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A form that is filed with no tool.
     #[error("form {form} is filed with {tool:?}, which is not `server.tool`")]
     NoTool {
@@ -116,6 +139,31 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The sidecar can't give what the file wants of it.
+    #[error("the agents file wants {wanted} of a Dapr sidecar, and {reason}")]
+    Sidecar {
+        /// What is wanted.
+        wanted: String,
+        /// Why it is not to be had.
+        reason: String,
+    },
+    /// A secret is not to be had.
+    #[error("the secret ${{{named}}} is not to be had: {reason}")]
+    Secret {
+        /// It, as the file names it.
+        named: String,
+        /// Why.
+        reason: String,
+    },
+    /// An output binding is described wrong.
+    #[error("agent {agent} has an output with no binding, or one with no operation")]
+    Output {
+        /// The agent.
+        agent: String,
+    },
+    /// Two agents that take events of one binding.
+    #[error("the input {0:?} is without a name, or there twice")]
+    Input(String),
     /// The path of this program is unknown, and with it the built-in server.
     #[error("the path of this program is unknown")]
     Executable(#[source] io::Error),
@@ -133,6 +181,7 @@ impl Surroundings {
             router,
             builtin: vec![program.into(), "mcp".into()],
             notes: None,
+            sidecar: dapr::is_beside().then(dapr::Settings::default),
             #[cfg(feature = "openai")]
             openai: openai::Settings::from_env(),
         })
@@ -201,15 +250,24 @@ impl Config {
             let server = Arc::new(mcp::Server::new(&name, launch, config.timeout()));
             servers.insert(name, server);
         }
+        let around = &language::told(self, around);
+        let blocks = beside::of(self, around)?;
         let mut agents = Vec::new();
         for config in &self.agents {
             let model = model(config, around)?;
-            let toolbox = toolbox(config, &servers, around, metrics)?;
-            agents.push(Agent::new(config.clone(), model, toolbox));
+            let mut toolbox = toolbox(config, &servers, around, metrics)?;
+            if let Some(blocks) = &blocks {
+                let outputs = config.outputs.iter();
+                toolbox = toolbox.with_outlets(outputs.flat_map(|each| each.outlets(blocks)));
+            }
+            let owners = owners(config)?;
+            agents.push(Agent::new(config.clone(), model, toolbox).owned_by(&owners));
         }
         Ok(Roster {
             agents,
             servers: servers.into_values().collect(),
+            outputs: beside::outputs(self).map(str::to_owned).collect(),
+            blocks,
         })
     }
 
@@ -229,13 +287,30 @@ impl Config {
         if self.agents.is_empty() {
             return Err(Error::Empty);
         }
-        let mut names = BTreeSet::new();
+        let (mut names, mut inputs) = (BTreeSet::new(), BTreeSet::new());
         for agent in &self.agents {
             if !names.insert(&agent.name) {
                 return Err(Error::Twice(agent.name.to_string()));
             }
             if agent.bindings.is_empty() {
                 return Err(Error::NoBinding(agent.name.to_string()));
+            }
+            if let Some(group) = &agent.group {
+                let name = || agent.name.to_string();
+                let wrong = |reason| Error::Group {
+                    agent: name(),
+                    reason,
+                };
+                group.check(&agent.name).map_err(wrong)?;
+            }
+            for input in &agent.inputs {
+                if input.binding.is_empty() || !inputs.insert(&input.binding) {
+                    return Err(Error::Input(input.binding.clone()));
+                }
+            }
+            if agent.outputs.iter().any(beside::is_wrong) {
+                let agent = agent.name.to_string();
+                return Err(Error::Output { agent });
             }
             for form in &agent.forms {
                 if form.file_with.split_once('.').is_none() {
@@ -354,6 +429,21 @@ fn model(config: &agent::Config, around: &Surroundings) -> Result<Arc<dyn Model>
         Choice::Echo => Arc::new(Echo),
         Choice::Work(work) => Arc::new(*work),
     })
+}
+
+/// The tokens of a group's owners.
+fn owners(config: &agent::Config) -> Result<Vec<String>, Error> {
+    let names = config.group.iter().flat_map(|group| &group.owners);
+    let token = |name: &String| {
+        let held = std::env::var(name)
+            .ok()
+            .filter(|token| !token.trim().is_empty());
+        held.ok_or_else(|| Error::Group {
+            agent: config.name.to_string(),
+            reason: format!("the token of an owner is not in the environment, as {name}"),
+        })
+    };
+    names.map(token).collect()
 }
 
 fn no_model(config: &agent::Config, reason: String) -> Error {

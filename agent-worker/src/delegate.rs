@@ -15,7 +15,7 @@ use mesh_proto::{
         GetTaskRequest, Message, Part, Role, SendMessageRequest, Task, TaskState, part::Content,
         send_message_response::Payload,
     },
-    mesh::{HOP_LIMIT, HOP_LIMIT_KEY, HOPS, TRACEPARENT},
+    mesh::{HOP_LIMIT, HOP_LIMIT_KEY, HOPS, TIMEOUT, TRACEPARENT},
 };
 use mesh_runtime::telemetry::Traceparent;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ impl Delegate {
             return self.loops();
         }
         let message = Message {
-            message_id: uuid::Uuid::now_v7().to_string(),
+            message_id: message_id(&context.key),
             context_id: text("contextId").to_owned(),
             task_id: text("taskId").to_owned(),
             role: Role::User.into(),
@@ -124,14 +124,14 @@ impl Delegate {
             }],
             ..Message::default()
         };
-        let work = Box::pin(self.ask(message, context));
-        match tokio::time::timeout(ANSWER, work).await {
+        let (within, work) = (context.within(ANSWER), Box::pin(self.ask(message, context)));
+        match tokio::time::timeout(within, work).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => self.refused(&error),
             Err(_) => ToolOutput::failed(format!(
                 "{} gave no answer within {} s",
                 self.config.agent,
-                ANSWER.as_secs()
+                within.as_secs()
             )),
         }
     }
@@ -260,7 +260,25 @@ impl Delegate {
     }
 }
 
-fn headers(context: &CallContext) -> HeaderMap {
+/// The id of what is said in a call: of the same call the same, so that the other agent, asked twice,
+/// does it once.
+pub(crate) fn message_id(key: &str) -> String {
+    if key.is_empty() {
+        return mesh_runtime::dice::uuid().to_string();
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let mut bytes = [0; 16];
+    bytes
+        .iter_mut()
+        .zip(digest.as_ref())
+        .for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_custom_bytes(bytes)
+        .into_uuid()
+        .to_string()
+}
+
+/// What every call to another agent carries of the call that it serves.
+pub(crate) fn headers(context: &CallContext) -> HeaderMap {
     let parent = context.traceparent.as_deref().and_then(Traceparent::parse);
     let trace = parent.map_or_else(Traceparent::root, Traceparent::child);
     let mut headers = HeaderMap::new();
@@ -271,6 +289,10 @@ fn headers(context: &CallContext) -> HeaderMap {
     };
     put(HeaderName::from_static(HOPS), &context.hops.to_string());
     put(HeaderName::from_static(TRACEPARENT), &trace.to_string());
+    if context.deadline.is_some() {
+        let left = context.within(ANSWER).as_millis();
+        put(HeaderName::from_static(TIMEOUT), &left.to_string());
+    }
     if let Some(authorization) = &context.authorization {
         put(AUTHORIZATION, authorization);
     }
@@ -278,7 +300,7 @@ fn headers(context: &CallContext) -> HeaderMap {
 }
 
 /// The text of parts; data as JSON.
-fn words(parts: &[Part]) -> String {
+pub(crate) fn words(parts: &[Part]) -> String {
     let texts = parts.iter().filter_map(|part| match &part.content {
         Some(Content::Text(text)) => Some(text.clone()),
         Some(Content::Data(value)) => Some(mesh_proto::json::of_value(value).to_string()),

@@ -6,7 +6,11 @@
 
 mod caller;
 mod check;
+mod deadline;
+mod event;
 mod list;
+mod members;
+mod push;
 
 use std::collections::BTreeMap;
 
@@ -17,16 +21,20 @@ use mesh_proto::{
         SendMessageConfiguration, SendMessageRequest, SendMessageResponse, SubscribeToTaskRequest,
         send_message_response,
     },
-    mesh::WorkerReport,
+    mesh::{Load, WorkerReport, WorkerState},
 };
+use mesh_runtime::egress::guard::Guard;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     agent::Agent,
+    post::HandOver,
     record::TaskKey,
     task::{Begun, Events, Ledger, Start, shorten},
 };
 
 pub use caller::Caller;
+pub use members::{Done, Named, Page};
 
 /// The agents of a worker and their tasks.
 #[derive(Debug)]
@@ -35,6 +43,7 @@ pub struct Desk {
     default: Option<AgentName>,
     ledger: Ledger,
     store: String,
+    push: Option<Guard>,
 }
 
 impl Desk {
@@ -54,6 +63,7 @@ impl Desk {
             agents,
             ledger,
             store: String::new(),
+            push: None,
         }
     }
 
@@ -61,6 +71,15 @@ impl Desk {
     #[must_use]
     pub fn in_store(self, store: String) -> Self {
         Self { store, ..self }
+    }
+
+    /// Has events pushed to webhooks that this guard lets pass.
+    #[must_use]
+    pub fn pushing(self, guard: Guard) -> Self {
+        Self {
+            push: Some(guard),
+            ..self
+        }
     }
 
     /// An agent by its name.
@@ -90,10 +109,23 @@ impl Desk {
         }
     }
 
-    /// Sends a message; by default the answer comes once the task rests.
+    /// How busy the worker is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.ledger.load()
+    }
+
+    /// Whether the worker takes new work, and each change of that.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<WorkerState> {
+        self.ledger.state()
+    }
+
+    /// Sends a message; by default the answer comes once the task rests. The task goes on where the
+    /// caller's deadline passes first.
     ///
     /// # Errors
-    /// What [`Ledger::start`] says, and what is wrong with the request.
+    /// What [`Ledger::start`] says, and what is wrong with the request; [`Fault::DeadlineExceeded`].
     pub async fn send(
         &self,
         caller: &Caller,
@@ -105,7 +137,11 @@ impl Desk {
         let task = if settings.return_immediately {
             begun.now()
         } else {
-            begun.rested().await
+            let rested = begun.rested();
+            within(caller.deadline()?, rested).await.ok_or_else(|| {
+                let text = "the deadline passed; the task goes on and can be asked for";
+                Problem::new(Fault::DeadlineExceeded, text).with("taskId", begun.now().id)
+            })??
         };
         Ok(SendMessageResponse {
             payload: Some(send_message_response::Payload::Task(shorten(task, length))),
@@ -140,7 +176,10 @@ impl Desk {
     ) -> Result<a2a::Task, Problem> {
         let length = check::history_length(request.history_length)?;
         let key = key(caller, &request.tenant, request.id)?;
-        Ok(shorten(self.ledger.read(&key).await?, length))
+        Ok(shorten(
+            self.ledger.read(&key, caller.is_orphan()).await?,
+            length,
+        ))
     }
 
     /// Reads a page of the caller's tasks, the latest change first.
@@ -165,10 +204,10 @@ impl Desk {
         request: CancelTaskRequest,
     ) -> Result<a2a::Task, Problem> {
         let key = key(caller, &request.tenant, request.id)?;
-        self.ledger.cancel(&key).await
+        self.ledger.cancel(&key, caller.is_orphan()).await
     }
 
-    /// Follows a task that is not final.
+    /// Follows a task that is not final, or what is left of one whose beginning the caller saw.
     ///
     /// # Errors
     /// [`Fault::TaskNotFound`], [`Fault::UnsupportedOperation`].
@@ -178,16 +217,18 @@ impl Desk {
         request: SubscribeToTaskRequest,
     ) -> Result<Events, Problem> {
         let key = key(caller, &request.tenant, request.id)?;
-        self.ledger.follow(&key).await
+        let (last, orphan) = (caller.last_event(), caller.is_orphan());
+        self.ledger.follow(&key, last, orphan).await
     }
 
-    /// The answer to the four operations on push configurations, as the cards say.
-    #[must_use]
-    pub fn no_push() -> Problem {
-        Problem::new(
-            Fault::PushNotificationNotSupported,
-            "this agent pushes nothing; follow the task with SubscribeToTask",
-        )
+    /// Takes over what another worker hands over.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidParams`] where that names no tasks; the first problem that a task met.
+    pub async fn adopt(&self, given: HandOver) -> Result<(), Problem> {
+        let wrong = || Problem::new(Fault::InvalidParams, "these are no tasks of an agent");
+        let taken = self.ledger.take_over(given.keys().ok_or_else(wrong)?).await;
+        taken.into_iter().collect()
     }
 
     /// The answer to `GetExtendedAgentCard`, as the cards say.
@@ -206,9 +247,8 @@ impl Desk {
         settings: &SendMessageConfiguration,
         follow: bool,
     ) -> Result<Begun, Problem> {
-        if settings.task_push_notification_config.is_some() {
-            return Err(Self::no_push());
-        }
+        let hook = self.hook(settings.task_push_notification_config.clone())?;
+        caller.deadline()?;
         let message = check::message(request.message)?;
         self.ledger
             .start(Start {
@@ -216,10 +256,21 @@ impl Desk {
                 scope: caller.scope(&request.tenant)?,
                 message,
                 affinity: caller.affinity().map(str::to_owned),
+                slot: caller.slot(),
+                orphan: caller.is_orphan(),
                 call: caller.call().clone(),
                 follow,
+                hook,
             })
             .await
+    }
+}
+
+/// What comes before the deadline.
+async fn within<T>(deadline: Option<Instant>, answer: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, answer).await.ok(),
+        None => Some(answer.await),
     }
 }
 

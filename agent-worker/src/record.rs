@@ -1,20 +1,35 @@
-//! What the store keeps: a task at rest, and the conversation of a context.
+//! What the store keeps: tasks and who moves them on, conversations, messages that were taken, leases.
 //!
 //! # Invariants
-//! - Every key begins with a [`Scope`]: agent, tenant and caller. No read crosses it.
+//! - Every key of a caller's begins with a [`Scope`]: agent, tenant and caller. No read crosses it.
 //! - A task is written under the etag that its writer read: of two workers that move the same task on,
-//!   one fails.
+//!   one fails. What changes with it (the index of its owner, the message that it took, what it adds to
+//!   its conversation) is written in the same commit, so it happens exactly once.
 //! - A conversation is appended to under its etag, so that tasks that run side by side lose nothing of
 //!   each other; it keeps its last `ITEMS` items.
 
-use std::{borrow::Cow, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
-use mesh_fabric::state::{self, Condition, Etag, Store};
+use mesh_fabric::state::{self, Condition, Entry, Etag, Place, Store, Write};
 use mesh_proto::{AgentName, a2a};
-use prost::Message as _;
+use mesh_runtime::flaw::{self, Flaw};
+use serde::{Deserialize, Serialize};
 
 use crate::session::Item;
+
+mod custody;
+mod fanned;
+mod hooks;
+mod keys;
+mod lease;
+mod roll;
+
+pub use custody::{Custody, Progress, Record};
+pub use fanned::{CHUNK, Chunk, End, Head, Seat};
+pub use hooks::{HOOKS, Unsent};
+pub use lease::Owned;
+pub use roll::{EDIT, Edit, Edited};
 
 /// Whose tasks and conversations: they are found under the same scope or not at all.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -36,6 +51,14 @@ pub struct TaskKey {
     pub id: String,
 }
 
+/// Opens the store of a place with the shelves on which records are listed.
+///
+/// # Errors
+/// As of [`Store::open`].
+pub async fn open(place: &Place) -> Result<Store, state::Error> {
+    Store::with_shelves(place, keys::SHELVES).await
+}
+
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,6 +76,9 @@ pub enum Error {
 /// How many items of a conversation are kept.
 const ITEMS: usize = 400;
 
+/// How long a message is known. A client that repeats it later says it anew.
+const KNOWN_FOR: Duration = Duration::from_hours(24);
+
 /// How often an append is tried against others that append at the same time.
 const TRIES: usize = 16;
 
@@ -61,6 +87,56 @@ const PAGE: usize = 256;
 
 /// Where a store keeps its own name; no kind of record begins so.
 const STORE_NAME: &str = "store/name";
+
+/// A message that was taken: by which task, and what it said.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Taken {
+    /// The task.
+    pub task: String,
+    /// A hash of what it said.
+    pub hash: String,
+}
+
+/// One step of a task in the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    /// The task.
+    pub key: &'a TaskKey,
+    /// What becomes of it.
+    pub record: &'a Record,
+    /// The etag of the last read or write; `None` for a new task.
+    pub held: Option<Etag>,
+    /// Whether it enters the index of its owner.
+    pub enters: bool,
+    /// The boot whose index it leaves.
+    pub leaves: &'a str,
+    /// The message that it takes with this step, by its id. The same message is taken once.
+    pub message: Option<(&'a str, &'a Taken)>,
+    /// What it adds to the conversation of its context.
+    pub said: &'a [Item],
+    /// Where a new task's events are pushed to.
+    pub hooks: &'a [a2a::TaskPushNotificationConfig],
+    /// What is to be put on the bus once it is done, by the event's id.
+    pub unsent: Option<(&'a str, &'a Bytes)>,
+}
+
+impl<'a> Move<'a> {
+    /// A step that changes the record alone.
+    #[must_use]
+    pub const fn of(key: &'a TaskKey, record: &'a Record, held: Option<Etag>) -> Self {
+        Self {
+            key,
+            record,
+            held,
+            enters: false,
+            leaves: "",
+            message: None,
+            said: &[],
+            hooks: &[],
+            unsent: None,
+        }
+    }
+}
 
 /// Tasks and conversations in a store.
 #[derive(Clone, Debug)]
@@ -85,7 +161,7 @@ impl Records {
         if !self.store.is_durable() {
             return Ok(String::new());
         }
-        let mine = Bytes::from(uuid::Uuid::new_v4().to_string());
+        let mine = Bytes::from(mesh_runtime::dice::uuid().to_string());
         let written = self
             .store
             .put(STORE_NAME, mine, Condition::Absent, None)
@@ -99,39 +175,126 @@ impl Records {
         Ok(name.unwrap_or_default())
     }
 
+    /// Whether other workers may see these records.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
     /// Reads a task.
     ///
     /// # Errors
     /// [`Error`], but for [`Error::Taken`].
-    pub async fn task(&self, key: &TaskKey) -> Result<Option<(a2a::Task, Etag)>, Error> {
-        let entry = self.store.get(&task_key(key)).await.map_err(Error::Store)?;
+    pub async fn task(&self, key: &TaskKey) -> Result<Option<(Record, Etag)>, Error> {
+        let entry = self.store.get(&keys::task(key)).await;
+        let entry = entry.map_err(Error::Store)?;
         entry
-            .map(|entry| Ok((decode(entry.value)?, entry.etag)))
+            .map(|entry| Ok((decode(&entry)?, entry.etag)))
             .transpose()
     }
 
-    /// Writes a task; `held` is the etag of the last read or write, `None` for a new task.
+    /// What became of a message, as far back as messages are known.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn save(
-        &self,
-        key: &TaskKey,
-        task: &a2a::Task,
-        held: Option<Etag>,
-    ) -> Result<Etag, Error> {
-        let (name, value) = (task_key(key), Bytes::from(task.encode_to_vec()));
-        let condition = held.map_or(Condition::Absent, Condition::Etag);
-        let written = self.put(&name, value.clone(), condition).await;
-        let forgotten = matches!(written, Err(Error::Taken))
-            && !self.store.is_durable()
-            && matches!(self.store.get(&name).await, Ok(None));
-        if forgotten {
-            // A full store in memory has dropped the record while its task ran. Nobody else can have
-            // moved it on, since nobody else sees this store.
-            return self.put(&name, value, Condition::Absent).await;
+    /// [`Error`], but for [`Error::Taken`].
+    pub async fn taken(&self, scope: &Scope, message: &str) -> Result<Option<Taken>, Error> {
+        let entry = self.store.get(&keys::message(scope, message)).await;
+        let entry = entry.map_err(Error::Store)?;
+        let read = |entry: Entry| serde_json::from_slice(&entry.value);
+        entry.map(read).transpose().map_err(|_| Error::Unreadable)
+    }
+
+    /// Does one step of a task, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Taken`] when the task is not what was held, or the message was taken before.
+    pub async fn write(&self, step: Move<'_>) -> Result<Etag, Error> {
+        for _ in 0..TRIES {
+            let (writes, spoken) = self.writes(&step).await?;
+            let written = self.commit(writes.clone()).await;
+            match written {
+                Err(Error::Taken) => {}
+                written => {
+                    let etags = written?;
+                    return etags.first().copied().ok_or(Error::Unreadable);
+                }
+            }
+            let stored = self.store.get(&keys::task(step.key)).await;
+            let stored = stored.map_err(Error::Store)?.map(|entry| entry.etag);
+            if stored.is_none() && step.held.is_some() && !self.store.is_durable() {
+                // A full store in memory has dropped the record while its task ran. Nobody else can
+                // have moved it on, since nobody else sees this store.
+                return Box::pin(self.write(Move { held: None, ..step })).await;
+            }
+            // Where the task is what we hold, it was somebody's turn beside it that added to the
+            // conversation: once more.
+            if stored != step.held || !spoken {
+                return Err(Error::Taken);
+            }
         }
-        written
+        Err(Error::Taken)
+    }
+
+    /// The writes of a step, the task's first, and whether a conversation is among them.
+    async fn writes(&self, step: &Move<'_>) -> Result<(Vec<Write>, bool), Error> {
+        let kept = Some(self.retention);
+        let value = step.record.encode().ok_or(Error::Unreadable)?;
+        let condition = match step.held {
+            _ if flaw::has(Flaw::IgnoresFences) => Condition::Any,
+            None => Condition::Absent,
+            Some(etag) => Condition::Etag(etag),
+        };
+        let mut writes = vec![Write::put(keys::task(step.key), value, condition, kept)];
+        let custody = &step.record.custody;
+        if step.enters {
+            let owned = Owned {
+                key: step.key.clone(),
+                slot: custody.slot,
+            };
+            let (key, value) = (keys::owned(&custody.owner, step.key), owned.encode());
+            let value = value.ok_or(Error::Unreadable)?;
+            writes.push(Write::put(key, value, Condition::Any, kept));
+        }
+        let stays = step.enters && step.leaves == custody.owner;
+        if !step.leaves.is_empty() && !stays {
+            let key = keys::owned(step.leaves, step.key);
+            writes.push(Write::delete(key, Condition::Any));
+        }
+        if let Some((message, taken)) = step.message
+            && !flaw::has(Flaw::ForgetsMessages)
+        {
+            let key = keys::message(&step.key.scope, message);
+            let value = serde_json::to_vec(taken).map_err(|_| Error::Unreadable)?;
+            let kept = Some(KNOWN_FOR.min(self.retention));
+            writes.push(Write::put(key, value.into(), Condition::Absent, kept));
+        }
+        if !step.hooks.is_empty() {
+            let value = hooks::encode(step.hooks);
+            writes.push(Write::put(
+                keys::hooks(step.key),
+                value,
+                Condition::Any,
+                kept,
+            ));
+        }
+        if let Some((event, note)) = step.unsent {
+            let key = keys::unsent(step.key, event);
+            writes.push(Write::put(key, note.clone(), Condition::Any, kept));
+        }
+        let context = &step.record.task.context_id;
+        let spoken = !step.said.is_empty();
+        if spoken {
+            let key = keys::context(&step.key.scope, context);
+            let (mut all, condition) = match self.store.get(&key).await.map_err(Error::Store)? {
+                None => (Vec::new(), Condition::Absent),
+                Some(entry) => (items(&entry.value)?, Condition::Etag(entry.etag)),
+            };
+            all.extend_from_slice(step.said);
+            all.drain(..all.len().saturating_sub(ITEMS));
+            let value = serde_json::to_vec(&all).map_err(|_| Error::Unreadable)?;
+            writes.push(Write::put(key, value.into(), condition, kept));
+        }
+        Ok((writes, spoken))
     }
 
     /// The next tasks of a scope in the order of their keys, and where to go on, if there are more.
@@ -143,13 +306,13 @@ impl Records {
         scope: &Scope,
         after: Option<&str>,
     ) -> Result<(Vec<a2a::Task>, Option<String>), Error> {
-        let prefix = scope_key("task", scope);
+        let prefix = keys::scope("task", scope);
         let entries = self.store.list(&prefix, after, PAGE).await;
         let entries = entries.map_err(Error::Store)?;
         let next = (entries.len() == PAGE)
             .then(|| entries.last().map(|entry| entry.key.clone()))
             .flatten();
-        let tasks = entries.into_iter().map(|entry| decode(entry.value));
+        let tasks = entries.iter().map(|entry| Ok(decode(entry)?.task));
         Ok((tasks.collect::<Result<_, _>>()?, next))
     }
 
@@ -158,210 +321,47 @@ impl Records {
     /// # Errors
     /// [`Error`], but for [`Error::Taken`].
     pub async fn conversation(&self, scope: &Scope, context: &str) -> Result<Vec<Item>, Error> {
-        let entry = self.store.get(&context_key(scope, context)).await;
+        let entry = self.store.get(&keys::context(scope, context)).await;
         match entry.map_err(Error::Store)? {
             None => Ok(Vec::new()),
             Some(entry) => items(&entry.value),
         }
     }
 
-    /// Adds to what was said in a context.
-    ///
-    /// # Errors
-    /// [`Error`]; [`Error::Taken`] when others added without a pause.
-    pub async fn remember(&self, scope: &Scope, context: &str, new: &[Item]) -> Result<(), Error> {
-        if new.is_empty() {
-            return Ok(());
-        }
-        let key = context_key(scope, context);
-        for _ in 0..TRIES {
-            let (mut all, condition) = match self.store.get(&key).await.map_err(Error::Store)? {
-                None => (Vec::new(), Condition::Absent),
-                Some(entry) => (items(&entry.value)?, Condition::Etag(entry.etag)),
-            };
-            all.extend_from_slice(new);
-            all.drain(..all.len().saturating_sub(ITEMS));
-            let value = serde_json::to_vec(&all).map_err(|_| Error::Unreadable)?;
-            match self.put(&key, Bytes::from(value), condition).await {
-                Err(Error::Taken) => {}
-                written => return written.map(|_| ()),
-            }
-        }
-        Err(Error::Taken)
+    /// The key of a note, for [`Self::sent`].
+    #[must_use]
+    pub fn unsent_key(key: &TaskKey, event: &str) -> String {
+        keys::unsent(key, event)
     }
 
-    async fn put(&self, key: &str, value: Bytes, condition: Condition) -> Result<Etag, Error> {
-        let written = self.store.put(key, value, condition, Some(self.retention));
-        written.await.map_err(|error| match error {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Etag>, Error> {
+        let written = self.store.commit(writes).await;
+        written.map_err(|error| match error {
             state::Error::Conflict => Error::Taken,
             error => Error::Store(error),
         })
     }
 }
 
-fn decode(value: Bytes) -> Result<a2a::Task, Error> {
-    a2a::Task::decode(value).map_err(|_| Error::Unreadable)
+/// Half of a SHA-256: enough that nobody finds other bytes with the same one.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let half = digest.as_ref().iter().take(16);
+    half.fold(String::with_capacity(32), |mut text, byte| {
+        if write!(text, "{byte:02x}").is_err() {
+            tracing::debug!("a string takes all that is written to it");
+        }
+        text
+    })
+}
+
+fn decode(entry: &Entry) -> Result<Record, Error> {
+    Record::decode(&entry.value).ok_or(Error::Unreadable)
 }
 
 fn items(value: &[u8]) -> Result<Vec<Item>, Error> {
     serde_json::from_slice(value).map_err(|_| Error::Unreadable)
 }
 
-fn task_key(key: &TaskKey) -> String {
-    scope_key("task", &key.scope) + &escape(&key.id)
-}
-
-fn context_key(scope: &Scope, context: &str) -> String {
-    scope_key("context", scope) + &escape(context)
-}
-
-fn scope_key(kind: &str, scope: &Scope) -> String {
-    let Scope {
-        agent,
-        tenant,
-        principal,
-    } = scope;
-    format!("{kind}/{agent}/{}/{principal}/", escape(tenant))
-}
-
-/// Foreign text never holds the character that separates the parts of a key.
-fn escape(text: &str) -> Cow<'_, str> {
-    if text.contains(['/', '%']) {
-        Cow::Owned(text.replace('%', "%25").replace('/', "%2F"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::Map;
-
-    use super::*;
-    use crate::session::Entry;
-
-    fn scope(tenant: &str, principal: &str) -> Scope {
-        Scope {
-            agent: AgentName::parse("a").unwrap(),
-            tenant: tenant.to_owned(),
-            principal: principal.to_owned(),
-        }
-    }
-
-    fn records(bounds: state::Bounds) -> Records {
-        Records::new(Store::memory(bounds), Duration::from_secs(60))
-    }
-
-    fn task(id: &str) -> a2a::Task {
-        a2a::Task {
-            id: id.to_owned(),
-            ..a2a::Task::default()
-        }
-    }
-
-    fn item(text: &str) -> Item {
-        Item {
-            task: "t".to_owned(),
-            entry: Entry::User {
-                text: text.to_owned(),
-                fields: Map::new(),
-            },
-        }
-    }
-
-    #[tokio::test]
-    async fn one_of_two_writers_fails_and_no_scope_sees_anothers_task() {
-        let records = records(state::Bounds::default());
-        let key = |tenant: &str, principal: &str| TaskKey {
-            scope: scope(tenant, principal),
-            id: "x/1".to_owned(),
-        };
-        let mine = key("t", "p");
-        let etag = records.save(&mine, &task("x/1"), None).await.unwrap();
-        let twice = records.save(&mine, &task("x/1"), None).await;
-        assert!(matches!(twice, Err(Error::Taken)));
-        records.save(&mine, &task("x/1"), Some(etag)).await.unwrap();
-        let late = records.save(&mine, &task("x/1"), Some(etag)).await;
-        assert!(matches!(late, Err(Error::Taken)));
-        for other in [key("t", ""), key("", "p"), key("t/p", ""), key("t%2Fp", "")] {
-            assert!(records.task(&other).await.unwrap().is_none(), "{other:?}");
-            let (tasks, _) = records.tasks(&other.scope, None).await.unwrap();
-            assert!(tasks.is_empty(), "{other:?}");
-        }
-        assert!(records.task(&mine).await.unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_task_that_a_full_memory_forgot_is_written_again() {
-        let records = records(state::Bounds {
-            entries: 1,
-            bytes: 1000,
-        });
-        let key = |id: &str| TaskKey {
-            scope: scope("", ""),
-            id: id.to_owned(),
-        };
-        let etag = records.save(&key("1"), &task("1"), None).await.unwrap();
-        records.save(&key("2"), &task("2"), None).await.unwrap();
-        records
-            .save(&key("1"), &task("1"), Some(etag))
-            .await
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn whoever_opens_the_same_store_reads_the_same_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let open = async |place: &std::path::Path| {
-            let store = Store::open(&state::Place::Sqlite(place.to_owned()))
-                .await
-                .unwrap();
-            let records = Records::new(store, Duration::from_secs(60));
-            records.store_name().await.unwrap()
-        };
-        let one = open(directory.path()).await;
-        assert!(!one.is_empty());
-        assert_eq!(open(&directory.path().join(".")).await, one);
-        assert_ne!(open(&directory.path().join("other")).await, one);
-        let memory = records(state::Bounds::default());
-        assert_eq!(memory.store_name().await.unwrap(), "");
-    }
-
-    #[tokio::test]
-    async fn conversations_that_grow_side_by_side_lose_nothing_but_their_oldest() {
-        let records = records(state::Bounds::default());
-        let scope = scope("", "");
-        let add = |text: &'static str| {
-            let (records, scope) = (records.clone(), scope.clone());
-            async move { records.remember(&scope, "c", &[item(text)]).await.unwrap() }
-        };
-        tokio::join!(add("1"), add("2"), add("3"), add("4"));
-        assert_eq!(records.conversation(&scope, "c").await.unwrap().len(), 4);
-        assert!(records.conversation(&scope, "d").await.unwrap().is_empty());
-        let many = vec![item("x"); ITEMS - 1];
-        records.remember(&scope, "c", &many).await.unwrap();
-        let kept = records.conversation(&scope, "c").await.unwrap();
-        assert_eq!(kept.len(), ITEMS);
-        assert_eq!(kept[1], item("x"));
-    }
-
-    #[tokio::test]
-    async fn tasks_are_read_page_by_page() {
-        let records = records(state::Bounds::default());
-        for n in 0..PAGE + 3 {
-            let id = format!("{n:04}");
-            let key = TaskKey {
-                scope: scope("", ""),
-                id: id.clone(),
-            };
-            records.save(&key, &task(&id), None).await.unwrap();
-        }
-        let (first, next) = records.tasks(&scope("", ""), None).await.unwrap();
-        assert_eq!(first.len(), PAGE);
-        let (rest, end) = records
-            .tasks(&scope("", ""), next.as_deref())
-            .await
-            .unwrap();
-        assert_eq!((rest.len(), end), (3, None));
-    }
-}
+mod tests;

@@ -5,7 +5,8 @@
 //! `a2a-agent`, else by the first segment of the tenant. The root serves the default agent.
 //!
 //! # Invariants
-//! - Every answer carries `daca-boot`, so that a router learns which life of this worker it speaks to.
+//! - Every answer carries `daca-boot` and `daca-load`, so that a router learns which life of this worker
+//!   it speaks to, and how busy that is.
 //! - A wrong request gets an error in the shape of the binding that it came in. So does a right one in a
 //!   binding that the agent is not offered in.
 //! - A body is read within a bound of size and time before anything is done with it.
@@ -13,18 +14,22 @@
 mod body;
 mod card;
 mod grpc;
+mod inlet;
 mod jsonrpc;
+mod members;
+mod mesh;
+mod moved;
 mod rest;
 mod version;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE,
 };
 use hyper::body::Incoming;
-use mesh_proto::{Binding, Fault, Problem, json, mesh};
+use mesh_proto::{Binding, Fault, Problem, mesh as contract};
+use mesh_runtime::net::Peer;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use url::Url;
@@ -32,9 +37,11 @@ use url::Url;
 use crate::{
     agent::Agent,
     desk::{Caller, Desk},
+    view::Views,
 };
 
 pub use body::Body;
+pub use inlet::AppToken;
 
 /// What the server allows and says of itself.
 #[derive(Clone, Debug)]
@@ -43,6 +50,9 @@ pub struct Settings {
     pub public_url: Option<Url>,
     /// The largest request body, decompressed, in bytes. One more is refused as too large.
     pub max_body: usize,
+    /// What the Dapr sidecar shows when it brings events of input bindings. Default none: events then come
+    /// from this machine only.
+    pub app_token: Option<AppToken>,
 }
 
 impl Default for Settings {
@@ -50,6 +60,7 @@ impl Default for Settings {
         Self {
             public_url: None,
             max_body: 10 << 20,
+            app_token: None,
         }
     }
 }
@@ -63,45 +74,76 @@ struct Inner {
     desk: Arc<Desk>,
     settings: Settings,
     boot: HeaderValue,
+    mesh: mesh::Mesh,
     cards: card::Cards,
     grpc: Routes,
+    health: grpc::Health,
 }
 
 impl Server {
-    /// A server for a desk. `boot` names this life of the worker.
-    pub async fn new(desk: Arc<Desk>, settings: Settings, boot: uuid::Uuid) -> Self {
+    /// A server for a desk. `boot` names this life of the worker, `views` takes what routers tell.
+    pub async fn new(desk: Arc<Desk>, settings: Settings, boot: uuid::Uuid, views: Views) -> Self {
         let text = boot.to_string();
+        let (grpc, health) = grpc::routes(&desk, settings.max_body).await;
         Self(Arc::new(Inner {
+            mesh: mesh::Mesh::new(Arc::clone(&desk), views, text.clone()),
             cards: card::Cards::new(settings.public_url.clone()),
-            grpc: grpc::routes(&desk, settings.max_body).await,
+            grpc,
+            health,
             boot: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
             desk,
             settings,
         }))
     }
 
+    /// Says to who asks for health that the worker ends. Calls are answered as before.
+    pub async fn drain(&self) {
+        self.0.health.end().await;
+    }
+
     /// Answers one request.
-    pub async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn call(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut response = if is_grpc(&request) {
             Box::pin(self.grpc(request)).await
         } else {
-            Box::pin(self.http(request)).await
+            Box::pin(self.http(request, peer)).await
         };
-        let boot = HeaderName::from_static(mesh::BOOT);
-        response.headers_mut().insert(boot, self.0.boot.clone());
+        let headers = response.headers_mut();
+        let boot = HeaderName::from_static(contract::BOOT);
+        headers.insert(boot, self.0.boot.clone());
+        if let Ok(load) = HeaderValue::from_str(&self.0.desk.load().to_string()) {
+            headers.insert(HeaderName::from_static(contract::LOAD), load);
+        }
         response
     }
 
     async fn grpc(&self, request: Request<Incoming>) -> Response<Body> {
+        let is_a2a = grpc::is_a2a(request.uri().path());
         let answer = self.0.grpc.clone().oneshot(request).await;
-        answer
-            .unwrap_or_else(|never| match never {})
-            .map(body::wrap)
+        let mut answer = answer.unwrap_or_else(|never| match never {});
+        if is_a2a {
+            grpc::explain(&mut answer);
+        }
+        answer.map(|body| body::wrap(moved::Breaking(body)))
     }
 
-    async fn http(&self, request: Request<Incoming>) -> Response<Body> {
-        if request.uri().path() == mesh::WORKER_PATH {
-            return self.worker(request.method());
+    async fn http(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        if inlet::binding(request.uri().path()).is_some() {
+            let settings = &self.0.settings;
+            let sidecar = (settings.app_token.as_ref(), settings.max_body);
+            return Box::pin(inlet::answer(&self.0.desk, sidecar, peer, request)).await;
+        }
+        match request.uri().path() {
+            contract::WORKER_PATH => return self.0.mesh.worker(&request),
+            contract::VIEW_PATH => {
+                let (head, body) = request.into_parts();
+                return self.0.mesh.view(&head.method, &head.headers, body).await;
+            }
+            contract::ADOPT_PATH => {
+                let (head, body) = request.into_parts();
+                return self.0.mesh.adopt(&head.method, &head.headers, body).await;
+            }
+            _ => {}
         }
         let Some((agent, at)) = self.locate(request.uri().path()) else {
             return self.nobody();
@@ -123,7 +165,21 @@ impl Server {
                 response.headers_mut().insert(allow.0, allow.1);
                 response
             }
+            (members::PATH, _) if agent.is_group() => self.members(agent, request).await,
             _ => Box::pin(self.rest(agent, &path, request)).await,
+        }
+    }
+
+    async fn members(&self, agent: Agent, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let caller = Caller::new(agent, &head.headers);
+        let read = body::read(&head.headers, body, self.0.settings.max_body).await;
+        match read {
+            Ok(body) => {
+                let asked = (&head.method, head.uri.query());
+                members::answer(&self.0.desk, &caller, asked, &body).await
+            }
+            Err(problem) => rest::refuse(&problem),
         }
     }
 
@@ -171,17 +227,6 @@ impl Server {
             }
             Err(problem) => rest::refuse(&problem),
         }
-    }
-
-    fn worker(&self, method: &Method) -> Response<Body> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return body::full(StatusCode::METHOD_NOT_ALLOWED, JSON, Bytes::new());
-        }
-        let report = mesh::WorkerReport {
-            boot: self.0.boot.to_str().unwrap_or_default().to_owned(),
-            ..self.0.desk.report()
-        };
-        body::full(StatusCode::OK, JSON, json::to_bytes(&report))
     }
 
     /// The agent of a path: a known agent's name as its first segment, else the default agent.

@@ -3,8 +3,11 @@
 //! Everything above speaks in these types; this file does nothing with them and keeps nothing. They
 //! are stored as JSON, so a field that is added later needs a default.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 /// One thing that happened in a conversation (an A2A context), and in which of its tasks.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -167,6 +170,11 @@ pub struct CallContext {
     pub hops: u32,
     /// The caller's credentials, passed on to agents and to nobody else.
     pub authorization: Option<String>,
+    /// When whoever waits for the answer stops waiting.
+    pub deadline: Option<Instant>,
+    /// Names one call of a tool, `TASK:STEP:N`: repeated, by this worker or by one that took the task
+    /// on, it has the same name. Empty outside of a tool call.
+    pub key: String,
 }
 
 impl CallContext {
@@ -177,6 +185,14 @@ impl CallContext {
             .as_deref()
             .and_then(|text| text.split('-').nth(1))
             .unwrap_or_default()
+    }
+
+    /// How long a call may take that takes `most` by itself.
+    #[must_use]
+    pub fn within(&self, most: Duration) -> Duration {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        self.deadline
+            .map_or(most, |deadline| most.min(left(deadline)))
     }
 }
 

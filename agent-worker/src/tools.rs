@@ -1,4 +1,4 @@
-//! An agent's tools as one box: MCP servers, forms, other agents.
+//! An agent's tools as one box: MCP servers, forms, output bindings of a sidecar, other agents.
 //!
 //! # Invariants
 //! - A call always comes back within its bound of time, with an output within its bound of size: what
@@ -7,6 +7,7 @@
 
 pub mod form;
 pub mod mcp;
+pub mod outlet;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ use crate::{
 pub struct Toolbox {
     servers: Vec<Grant>,
     forms: Vec<Arc<form::Form>>,
+    outlets: Arc<[outlet::Outlet]>,
     delegates: Vec<Arc<Delegate>>,
     metrics: Metrics,
 }
@@ -44,7 +46,8 @@ pub struct Grant {
 /// What can be called now, and what could not be asked for its tools.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
-    /// In a stable order: servers in the order of the file, then forms, then agents.
+    /// In a stable order: servers in the order of the file, then forms, then bindings,
+    /// then agents.
     pub tools: Vec<ToolSpec>,
     /// Why servers are missing, one sentence each.
     pub missing: Vec<String>,
@@ -127,8 +130,18 @@ impl Toolbox {
         Self {
             servers,
             forms,
+            outlets: Arc::default(),
             delegates,
             metrics,
+        }
+    }
+
+    /// With output bindings.
+    #[must_use]
+    pub fn with_outlets(self, outlets: impl IntoIterator<Item = outlet::Outlet>) -> Self {
+        Self {
+            outlets: outlets.into_iter().collect(),
+            ..self
         }
     }
 
@@ -149,6 +162,9 @@ impl Toolbox {
         offer
             .tools
             .extend(self.forms.iter().map(|form| form.spec()));
+        offer
+            .tools
+            .extend(self.outlets.iter().map(outlet::Outlet::spec));
         offer
             .tools
             .extend(self.delegates.iter().map(|delegate| delegate.spec()));
@@ -187,6 +203,9 @@ impl Toolbox {
         }
         if let Some(form) = self.forms.iter().find(|form| form.name() == call.name) {
             return form.call(&call.arguments, context).await;
+        }
+        if let Some(outlet) = self.outlets.iter().find(|each| each.name() == call.name) {
+            return outlet.call(&call.arguments, context).await;
         }
         if let Some(delegate) = self
             .delegates

@@ -9,17 +9,26 @@
 //! - A tool that fails is told to the model in words; only a failure that no attempt can mend, such as
 //!   a loop of delegations, fails the task at once.
 //! - Dropping the future cancels the turn: no task of its own outlives it.
+//! - No tool is called before its owner has let the turn over the [`Boundary`] behind the model's reply:
+//!   what a turn that goes on elsewhere repeats, it repeats under the same keys.
 
+mod gathered;
 mod heard;
 mod streamed;
 
 use futures_util::future::join_all;
 use mesh_proto::a2a;
-use tokio::sync::mpsc;
+use mesh_runtime::{
+    dice,
+    flaw::{self, Flaw},
+};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     agent::Agent,
+    group,
     model::{Error, Prompt, Reply},
+    record::{Scope, TaskKey},
     session::{Ending, Entry, Item, ToolCall, ToolOutput, ToolSpec},
 };
 
@@ -30,6 +39,8 @@ pub use crate::session::CallContext;
 pub struct TurnAsk {
     /// The task.
     pub task_id: String,
+    /// Whose it is.
+    pub scope: Scope,
     /// Its context.
     pub context_id: String,
     /// What the caller says.
@@ -38,6 +49,22 @@ pub struct TurnAsk {
     pub history: Vec<Item>,
     /// Where the call comes from.
     pub call: CallContext,
+    /// How many rounds of model and tools the task has behind it.
+    pub step: u32,
+    /// What this turn has remembered already, where it goes on after another worker: it ends with a
+    /// boundary.
+    pub done: Vec<Item>,
+    /// Who is asked at each boundary; nobody is where the turn can go on nowhere else.
+    pub boundaries: Option<mpsc::Sender<Boundary>>,
+}
+
+/// A place from which another worker could go on with a turn: all that was remembered was told before.
+#[derive(Debug)]
+pub struct Boundary {
+    /// How many rounds of model and tools the task has behind it here.
+    pub step: u32,
+    /// Lets the turn go on.
+    pub passed: oneshot::Sender<()>,
 }
 
 /// What happens on the way.
@@ -100,21 +127,35 @@ impl Agent {
             Ok(entry) => entry,
             Err(reason) => return Outcome::Rejected { reason },
         };
+        if let Some(config) = &self.config.group {
+            return Box::pin(self.group_turn(config, ask, heard, steps)).await;
+        }
         let mut run = Run {
             agent: self,
             task: ask.task_id,
             call: ask.call,
             items: recent(ask.history),
+            step: ask.step,
+            boundaries: ask.boundaries,
             steps,
         };
-        run.remember(heard).await;
+        let (rounds, unanswered) = left_over(&ask.done);
+        if ask.done.is_empty() {
+            run.remember(heard).await;
+        }
+        run.items.extend(ask.done);
         let offer = self.toolbox.list().await;
         if offer.tools.is_empty() && !offer.missing.is_empty() {
             return Outcome::Failed {
                 reason: offer.missing.join("; "),
             };
         }
-        for _ in 0..self.config.max_turns.get() {
+        if let Some(calls) = unanswered
+            && let Some(reason) = run.answer(calls).await
+        {
+            return Outcome::Failed { reason };
+        }
+        for _ in rounds..self.config.max_turns.get() {
             let reply = match run.model(&offer.tools).await {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -160,6 +201,51 @@ impl Agent {
             ),
         }
     }
+
+    /// The same for an agent that is a group.
+    async fn group_turn(
+        &self,
+        config: &group::Config,
+        ask: TurnAsk,
+        heard: Entry,
+        steps: &mpsc::Sender<Step>,
+    ) -> Outcome {
+        let Some(fanout) = &self.fanout else {
+            let reason = group::Error::NoRouter.to_string();
+            return Outcome::Failed { reason };
+        };
+        let remember = async |entry| {
+            let task = ask.task_id.clone();
+            let step = Step::Remember(Item { task, entry });
+            if steps.send(step).await.is_err() {
+                tracing::debug!(task = %ask.task_id, "nobody listens to the turn");
+            }
+        };
+        if ask.done.is_empty() {
+            remember(heard).await;
+        }
+        let gathering = gathered::Gathering {
+            config,
+            fanout,
+            key: TaskKey {
+                scope: ask.scope.clone(),
+                id: ask.task_id.clone(),
+            },
+            message: ask.message.clone(),
+            step: ask.step,
+            boundaries: ask.boundaries.clone(),
+            steps,
+        };
+        let outcome = gathering.gather().await;
+        if let Outcome::Completed {
+            message: Some(text),
+        } = &outcome
+        {
+            let (text, calls) = (text.clone(), Vec::new());
+            remember(Entry::Assistant { text, calls }).await;
+        }
+        outcome
+    }
 }
 
 /// A turn under way.
@@ -168,6 +254,8 @@ struct Run<'a> {
     task: String,
     call: CallContext,
     items: Vec<Item>,
+    step: u32,
+    boundaries: Option<mpsc::Sender<Boundary>>,
     steps: &'a mpsc::Sender<Step>,
 }
 
@@ -200,17 +288,36 @@ impl Run<'_> {
         reply
     }
 
-    /// Calls the tools, all at once, and remembers what they answer; why the turn must fail, if so.
-    async fn tools(&mut self, text: String, mut calls: Vec<ToolCall>) -> Option<String> {
-        let refused = calls.split_off(calls.len().min(CALLS));
-        let all = calls.iter().chain(&refused).cloned().collect();
+    /// Does what the model wants; why the turn must fail, if so.
+    async fn tools(&mut self, text: String, calls: Vec<ToolCall>) -> Option<String> {
+        let all = calls.clone();
         self.remember(Entry::Assistant { text, calls: all }).await;
+        self.boundary().await;
+        self.answer(calls).await
+    }
+
+    /// Calls the tools, all at once, and remembers what they answer; why the turn must fail, if so.
+    async fn answer(&mut self, mut calls: Vec<ToolCall>) -> Option<String> {
+        let refused = calls.split_off(calls.len().min(CALLS));
         for call in &calls {
             self.tell(Some(Step::Status(format!("calling {}", call.name))))
                 .await;
         }
         let toolbox = &self.agent.toolbox;
-        let work = calls.iter().map(|call| toolbox.call(call, &self.call));
+        let keyed = calls.iter().enumerate().map(|(n, call)| {
+            let mut key = format!("{}:{}:{n}", self.task, self.step);
+            if flaw::has(Flaw::ChangesKeys) {
+                key = dice::uuid().to_string();
+            }
+            (
+                call,
+                CallContext {
+                    key,
+                    ..self.call.clone()
+                },
+            )
+        });
+        let work = keyed.map(|(call, context)| async move { toolbox.call(call, &context).await });
         let mut outputs = Box::pin(join_all(work)).await;
         let too_many = || ToolOutput::failed(format!("at most {CALLS} tools are called at once"));
         outputs.extend(refused.iter().map(|_| too_many()));
@@ -226,7 +333,24 @@ impl Run<'_> {
             })
             .await;
         }
+        self.step += 1;
+        self.boundary().await;
         fatal
+    }
+
+    /// Waits until the owner has noted how far the turn has come.
+    async fn boundary(&self) {
+        let (passed, pass) = oneshot::channel();
+        let boundary = Boundary {
+            step: self.step,
+            passed,
+        };
+        if let Some(boundaries) = &self.boundaries
+            && boundaries.send(boundary).await.is_ok()
+            && pass.await.is_err()
+        {
+            tracing::debug!(task = %self.task, "the turn goes on without a word of its owner");
+        }
     }
 
     async fn remember(&mut self, entry: Entry) {
@@ -245,6 +369,17 @@ impl Run<'_> {
             tracing::debug!(task = %self.task, "nobody listens to the turn");
         }
     }
+}
+
+/// How many rounds are in what a turn has done, and the calls at its end that have no answer.
+fn left_over(done: &[Item]) -> (u32, Option<Vec<ToolCall>>) {
+    let calls = |item: &Item| match &item.entry {
+        Entry::Assistant { calls, .. } if !calls.is_empty() => Some(calls.clone()),
+        _ => None,
+    };
+    let rounds = done.iter().filter_map(calls).count();
+    let unanswered = done.last().and_then(calls);
+    (u32::try_from(rounds).unwrap_or(u32::MAX), unanswered)
 }
 
 /// The end of a long conversation. It is cut once, so that a model sees the same beginning in each round.

@@ -1,4 +1,9 @@
-//! Inputs of the benches: the same for every row of a group, made without a random source.
+//! Open-loop load with its report, and the inputs of the benches.
+//!
+//! [`load`] is what `daca load` runs, [`report`] what it prints, [`machine`] on what it ran; [`bus`] is the
+//! same for a bus.
+//!
+//! The benches' inputs are the same for every row of a group, made without a random source.
 //!
 //! Run them all with `cargo bench -p mesh-bench -- --quick`, one file with
 //! `cargo bench -p mesh-bench --bench slots -- --quick`, one row by adding its name.
@@ -6,6 +11,12 @@
 //! # Invariants
 //! - A row that claims to be fast stands beside a baseline in the same group, so that both are
 //!   measured in the same run on the same machine.
+
+pub mod bus;
+pub mod load;
+pub mod machine;
+pub mod report;
+mod times;
 
 use mesh_core::slots::Member;
 use mesh_proto::{a2a, mesh::WorkerId};

@@ -18,6 +18,22 @@ pub const SLOT: &str = "daca-slot";
 pub const VIEW: &str = "daca-view";
 /// Worker to router, on every response: the boot id of the process that answered.
 pub const BOOT: &str = "daca-boot";
+/// Worker to router, on every response: a [`Load`].
+pub const LOAD: &str = "daca-load";
+/// Worker to router, on a refusal for a task that another worker holds: that worker's boot id. The
+/// refusal says that nothing was done; the same request may go there.
+pub const OWNER: &str = "daca-owner";
+/// Worker to router, on a stream: the id of the task that it is of.
+pub const TASK: &str = "daca-task";
+/// Worker to caller, on a gRPC stream: the event id of its first message. Each message after it has
+/// the next number. (Over HTTP each event has its own `id:` line.)
+pub const EVENT_ID: &str = "daca-event-id";
+/// Caller to worker, also over gRPC: the last event that was seen of the task; what follows is sent
+/// again, as far as it is still held (HTML, "Server-sent events").
+pub const LAST_EVENT_ID: &str = "last-event-id";
+/// Both ways: milliseconds that a call may still take. gRPC has `grpc-timeout` for it. A router takes
+/// off what has passed and sends the rest on.
+pub const TIMEOUT: &str = "daca-timeout";
 /// Both ways: how many routers a call and the calls that led to it have passed.
 pub const HOPS: &str = "daca-hops";
 /// Client to router over gRPC: the agent meant, before any look at the tenant.
@@ -31,6 +47,10 @@ pub const A2A_VERSION: &str = "a2a-version";
 pub const TRACEPARENT: &str = "traceparent";
 /// Where our worker answers with its [`WorkerReport`].
 pub const WORKER_PATH: &str = "/-/worker";
+/// Where our worker takes a [`ViewNotice`], with POST.
+pub const VIEW_PATH: &str = "/-/view";
+/// Where our worker is told of tasks that another one hands over to it, with POST.
+pub const ADOPT_PATH: &str = "/-/adopt";
 /// How many routers a call may pass, its delegations included, before it is refused as a loop.
 pub const HOP_LIMIT: u32 = 16;
 /// Key of an error's metadata that tells the refusal of a call that passed [`HOP_LIMIT`] routers from
@@ -42,7 +62,7 @@ pub const HOP_LIMIT_KEY: &str = "hopLimit";
 /// line; one that matches words does.
 pub const TO_ANSWER: &str = "The message to answer:";
 /// The headers that only the mesh may set: dropped at the router's edge.
-pub const INTERNAL: [&str; 5] = [AFFINITY, ORPHAN, SLOT, VIEW, BOOT];
+pub const INTERNAL: [&str; 8] = [AFFINITY, ORPHAN, SLOT, VIEW, BOOT, LOAD, OWNER, TASK];
 
 /// The stable name of a member: a configured name, or the URL as written. It decides the slots.
 #[derive(Clone, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -131,4 +151,134 @@ pub struct WorkerReport {
     /// nobody else sees them. It means nothing but to be compared.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub store: String,
+    /// The view of the latest [`ViewNotice`] that it took in; empty before the first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub view: String,
+}
+
+/// How busy a worker is, as [`LOAD`] tells it: `IN_FLIGHT/CAPACITY`, and `;draining` where it takes
+/// nothing new.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Load {
+    /// Tasks that it runs now.
+    pub in_flight: u32,
+    /// Tasks that it is willing to run at once; 0 where it did not say.
+    pub capacity: u32,
+    /// Whether it takes new work.
+    pub state: WorkerState,
+}
+
+impl Load {
+    /// Reads the header's value.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (counts, state) = match text.split_once(';') {
+            None => (text, WorkerState::Active),
+            Some((counts, "draining")) => (counts, WorkerState::Draining),
+            Some(_) => return None,
+        };
+        let (in_flight, capacity) = counts.split_once('/')?;
+        Some(Self {
+            in_flight: in_flight.parse().ok()?,
+            capacity: capacity.parse().ok()?,
+            state,
+        })
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.in_flight, self.capacity)?;
+        match self.state {
+            WorkerState::Active => Ok(()),
+            WorkerState::Draining => f.write_str(";draining"),
+        }
+    }
+}
+
+impl From<&WorkerReport> for Load {
+    fn from(report: &WorkerReport) -> Self {
+        Self {
+            in_flight: report.in_flight,
+            capacity: report.capacity,
+            state: report.state,
+        }
+    }
+}
+
+/// What a router posts to each worker of ours at [`VIEW_PATH`], whenever its view changes: who else is
+/// there, so that the worker computes the same table and finds what has become its own.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ViewNotice {
+    /// The view's hash, as in [`VIEW`].
+    pub view: String,
+    /// The agents of which the worker is a member.
+    pub agents: Vec<PoolNotice>,
+    /// Boots that the router holds to be over: their connections are refused or were reset, or another
+    /// boot answers in their place. The newest [`GONE_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
+}
+
+/// The members of one agent, in a [`ViewNotice`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PoolNotice {
+    /// The agent.
+    pub agent: String,
+    /// Which of the members the worker itself is.
+    pub you: String,
+    /// All of them.
+    pub members: Vec<MemberNotice>,
+}
+
+/// One member, in a [`PoolNotice`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemberNotice {
+    /// Its stable name.
+    pub id: String,
+    /// Where it is.
+    pub url: String,
+    /// Its share relative to others.
+    pub weight: u8,
+    /// Where it stands, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Its boot id; empty for a third party.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot: String,
+    /// Whether it takes new work.
+    #[serde(default)]
+    pub state: WorkerState,
+}
+
+/// How many boots a [`ViewNotice`] names as gone.
+pub const GONE_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_read_as_it_was_written_and_nothing_else_is() {
+        for state in [WorkerState::Active, WorkerState::Draining] {
+            let load = Load {
+                in_flight: 7,
+                capacity: 1024,
+                state,
+            };
+            assert_eq!(Load::parse(&load.to_string()), Some(load));
+        }
+        for wrong in [
+            "",
+            "7",
+            "7/",
+            "/7",
+            "-1/7",
+            "1/2;",
+            "1/2;gone",
+            "1/2;draining ",
+        ] {
+            assert_eq!(Load::parse(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ pub mod cors;
 pub mod grpc;
 pub mod intake;
 pub mod jsonrpc;
-mod notify;
+pub mod notify;
 pub mod openai;
 pub mod pages;
 pub mod rest;
@@ -102,6 +102,11 @@ impl Front {
         }
     }
 
+    /// Says, to who asks for its health, that it takes nothing new.
+    pub async fn leave(&self) {
+        self.services.end().await;
+    }
+
     /// Answers one request.
     pub async fn answer(
         &self,
@@ -154,6 +159,11 @@ impl Front {
         };
         if let Some(card) = pages::card_path(below) {
             return self.card(&to, card, &caller);
+        }
+        if below == pages::MEMBERS
+            && let Some(worker) = self.worker_of(&to)
+        {
+            return self.members(&worker, caller, body).await;
         }
         if matches!(below, "" | "/") {
             return self.answer_json_rpc(to, caller, body).await;

@@ -10,13 +10,15 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use mesh_core::{
     error::{CallError, Side},
     placement::Facts,
 };
-use mesh_proto::{AgentName, Dialect, Operation, Problem, jsonrpc::RawId, scan::Ids};
+use mesh_proto::{
+    AgentName, Binding, Dialect, Operation, Problem, jsonrpc::RawId, mesh, pivot, scan::Ids,
+};
 use mesh_runtime::telemetry::Traceparent;
 
 /// A body on its way to a client: data frames, then perhaps trailers.
@@ -97,6 +99,48 @@ pub struct Ask {
     pub trace: Traceparent,
     /// How the caller's binding ends a stream that broke.
     pub farewell: Farewell,
+}
+
+impl Ask {
+    /// The same caller's call with another request, written in the same dialect. Its ids are the
+    /// caller's still: who asks for another task says so.
+    ///
+    /// # Errors
+    /// What of the request has no form in the dialect.
+    pub fn rewritten(&self, request: &pivot::Request) -> Result<Self, Problem> {
+        let id = self.farewell.id.clone().unwrap_or_else(RawId::null);
+        let written = pivot::encode_request(self.dialect, &id, request)?;
+        let mut headers = self.headers.clone();
+        // It is written anew, and its answer will be read.
+        for name in [header::CONTENT_ENCODING, header::ACCEPT_ENCODING] {
+            headers.remove(name);
+        }
+        for name in ["grpc-encoding", "grpc-accept-encoding"] {
+            headers.remove(name);
+        }
+        let path = match self.dialect.binding {
+            Binding::JsonRpc | Binding::Grpc => self.path.clone(),
+            Binding::Rest => {
+                // The version may have stood in the query that was.
+                let version = HeaderValue::from_static(self.dialect.version.as_str());
+                headers.insert(mesh::A2A_VERSION, version);
+                written.path.into()
+            }
+        };
+        match written.content_type {
+            None => headers.remove(header::CONTENT_TYPE),
+            Some(kind) => headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        };
+        Ok(Self {
+            operation: request.operation(),
+            method: written.method,
+            path,
+            headers,
+            body: written.body,
+            plain: None,
+            ..self.clone()
+        })
+    }
 }
 
 /// How a binding tells a client that a stream ended before its end.

@@ -5,27 +5,34 @@
 //! - An endpoint that stays in the roster keeps its connections and its standing through every change.
 //! - Last good view for ever: a source that breaks takes nothing away.
 
+mod agent;
 pub mod cards;
+mod census;
 pub mod explain;
+mod notice;
 pub mod offer;
+mod outlook;
+mod pick;
+pub mod placed;
+pub mod purse;
 pub mod scout;
+mod view_metrics;
+mod vigil;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use mesh_core::{
-    error::CallError,
-    placement::{self, Facts, Placement, Standing},
     slots::Member,
     token::Keys,
     view::{Listed, Pool, Tables, View},
 };
 use mesh_proto::{
-    AgentName, Binding, Dialect,
-    card::Card,
+    AgentName,
     mesh::{ViewHash, WorkerId, WorkerState},
 };
 use mesh_runtime::{
@@ -41,27 +48,52 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::cards::Cards;
+pub use self::agent::Agent;
+use self::{cards::Cards, notice::Bulletin, outlook::Overview};
 use crate::{
-    meter::{AgentMeter, Metrics},
-    promise::Promise,
-    upstream::{Endpoint, Line, Origins, Written},
+    meter::Metrics,
+    upstream::{Endpoint, Origins},
 };
 
 /// See the module.
 #[derive(Debug)]
 pub struct Catalogue {
-    current: ArcSwap<Snapshot>,
+    current: Arc<ArcSwap<Snapshot>>,
     keys: Arc<Keys>,
     origins: Origins,
     cards: Cards,
     metrics: Metrics,
     card_metrics: cards::Metrics,
+    bulletin: Bulletin,
+    purses: purse::Metrics,
+    views: view_metrics::Metrics,
+    placed: placed::Metrics,
+    slow_start: Duration,
+    zone: Option<Arc<str>>,
     /// Rung when something was learned that a view is made of.
     stale: Notify,
     build: Mutex<Build>,
     default: Option<AgentName>,
     drain: Drain,
+}
+
+/// A member drains if its source says so, or it does.
+const fn worse(listed: WorkerState, told: WorkerState) -> WorkerState {
+    match (listed, told) {
+        (WorkerState::Active, WorkerState::Active) => WorkerState::Active,
+        _ => WorkerState::Draining,
+    }
+}
+
+/// What a catalogue is told.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The agent at the root of the port.
+    pub default: Option<AgentName>,
+    /// How long a member that comes later is spared.
+    pub slow_start: Duration,
+    /// The zone that the router runs in, where known.
+    pub zone: Option<Arc<str>>,
 }
 
 /// What is needed from one build to the next.
@@ -79,24 +111,12 @@ pub struct Snapshot {
     default: Option<AgentName>,
 }
 
-/// One agent at one moment.
-#[derive(Debug)]
-pub struct Agent {
-    /// Its name in paths.
-    pub name: AgentName,
-    /// Its replicas, in the order of the pool's members.
-    pub endpoints: Vec<Arc<Endpoint>>,
-    /// Its counters.
-    pub meter: Arc<AgentMeter>,
-    pool: Arc<Pool>,
-}
-
 impl Catalogue {
     /// A catalogue without agents; [`Catalogue::follow`] fills it.
     #[must_use]
     pub fn new(
         keys: Arc<Keys>,
-        default: Option<AgentName>,
+        settings: Settings,
         cards: Cards,
         egress: Egress,
         registry: &mut Registry,
@@ -107,16 +127,28 @@ impl Catalogue {
             agents: BTreeMap::new(),
             default: None,
         };
+        let current = Arc::new(ArcSwap::from_pointee(empty));
+        let census = census::Census {
+            current: Arc::clone(&current),
+            slow_start: settings.slow_start,
+        };
+        census.register(registry);
         Arc::new(Self {
-            current: ArcSwap::from_pointee(empty),
+            current,
             keys,
             origins: Origins::new(egress),
             cards,
             metrics: Metrics::register(registry),
             card_metrics: cards::Metrics::register(registry),
+            bulletin: Bulletin::new(registry),
+            purses: purse::Metrics::register(registry),
+            views: view_metrics::Metrics::register(registry),
+            placed: placed::Metrics::register(registry),
+            slow_start: settings.slow_start,
+            zone: settings.zone,
             stale: Notify::new(),
             build: Mutex::default(),
-            default,
+            default: settings.default,
             drain,
         })
     }
@@ -193,7 +225,7 @@ impl Catalogue {
     /// Builds off the workers' threads: a table of a thousand members takes a good part of a second.
     async fn rebuild_aside(self: &Arc<Self>, roster: Option<Arc<Roster>>) {
         let catalogue = Arc::clone(self);
-        if tokio::task::spawn_blocking(move || catalogue.rebuild(roster))
+        if mesh_runtime::aside::run(move || catalogue.rebuild(roster))
             .await
             .is_err()
         {
@@ -221,7 +253,7 @@ impl Catalogue {
                         zone: member.zone.clone(),
                     },
                     incarnation: endpoint.life(),
-                    state: facts.state,
+                    state: worse(member.state, facts.state),
                 })
             });
             (agent.name.clone(), listed.collect())
@@ -246,11 +278,14 @@ impl Catalogue {
             info!(view = %view.hash(), agents = agents.len(), members, "view changed");
         }
         self.forget_departed(&before, &agents);
-        self.current.store(Arc::new(Snapshot {
+        let snapshot = Arc::new(Snapshot {
             view: view.hash(),
             agents,
             default,
-        }));
+        });
+        self.current.store(Arc::clone(&snapshot));
+        self.views.show(&snapshot);
+        self.bulletin.publish(&snapshot);
     }
 
     /// The endpoints of a roster: those that were there already, and new ones with their scouts.
@@ -290,8 +325,12 @@ impl Catalogue {
         if self.cards.requires(agent) {
             endpoint = endpoint.demanding_card();
         }
+        if self.current.load().view != ViewHash::default() {
+            endpoint.arrive(Instant::now());
+        }
         let endpoint = Arc::new(endpoint);
-        scout::watch(self, agent, &endpoint);
+        endpoint.home().house(agent, &endpoint);
+        scout::send(self, agent, &endpoint);
         Some(endpoint)
     }
 
@@ -307,14 +346,19 @@ impl Catalogue {
         let endpoints = members
             .filter_map(|member| of_agent?.get(&member.id).cloned())
             .collect();
-        let meter = match before.agents.get(&name) {
-            Some(agent) => Arc::clone(&agent.meter),
-            None => self.metrics.agent(&name),
+        let (meter, purse) = match before.agents.get(&name) {
+            Some(agent) => (Arc::clone(&agent.meter), Arc::clone(&agent.purse)),
+            None => (self.metrics.agent(&name), Arc::new(self.purses.purse())),
         };
         Arc::new(Agent {
             name,
             endpoints,
             meter,
+            purse,
+            overview: Overview::new(),
+            slow_start: self.slow_start,
+            zone: self.zone.clone(),
+            placed: self.placed.clone(),
             pool: Arc::clone(pool),
         })
     }
@@ -356,104 +400,5 @@ impl Snapshot {
     #[must_use]
     pub const fn view(&self) -> ViewHash {
         self.view
-    }
-}
-
-impl Agent {
-    /// Its card: that of the first member from whom one could be read.
-    #[must_use]
-    pub fn card(&self) -> Option<Arc<Card>> {
-        self.endpoints
-            .iter()
-            .find_map(|endpoint| endpoint.facts().card.clone())
-    }
-
-    /// The same card as the agent wrote it.
-    #[must_use]
-    pub fn written(&self) -> Option<Arc<Written>> {
-        self.endpoints
-            .iter()
-            .find_map(|endpoint| endpoint.facts().written.clone())
-    }
-
-    /// What its card promises; nothing where none could be read.
-    #[must_use]
-    pub fn promise(&self) -> Option<Arc<Promise>> {
-        self.endpoints.iter().find_map(|endpoint| {
-            let facts = endpoint.facts();
-            facts.card.is_some().then(|| Arc::clone(&facts.promise))
-        })
-    }
-
-    /// The tenant that its card asks for in a binding.
-    #[must_use]
-    pub fn tenant(&self, binding: Binding) -> Option<String> {
-        let card = self.card()?;
-        let shown = card
-            .interfaces()
-            .into_iter()
-            .find(|each| each.binding == Some(binding))?;
-        shown.tenant.filter(|tenant| !tenant.is_empty())
-    }
-
-    /// Members that can be tried now.
-    #[must_use]
-    pub fn reachable(&self) -> usize {
-        let now = Instant::now();
-        self.endpoints
-            .iter()
-            .filter(|endpoint| !endpoint.is_ejected(now))
-            .count()
-    }
-
-    /// Where an endpoint takes a call of this dialect, in its own or in another: by its own card, else by
-    /// that of a replica, else, where no card could be read at all, JSON-RPC at the configured URL.
-    #[must_use]
-    pub fn line(&self, endpoint: &Endpoint, dialect: Dialect, origins: &Origins) -> Option<Line> {
-        let mut facts = endpoint.facts();
-        if facts.card.is_none()
-            && let Some(card) = self.card()
-        {
-            endpoint.lend_card(&card, origins);
-            facts = endpoint.facts();
-        }
-        Line::choose(&facts.lines, dialect).cloned()
-    }
-
-    /// Places a call. Where everybody seems gone, nobody is taken for gone: what this router
-    /// believes of its members must not be what fails a call that one of them would take.
-    ///
-    /// # Errors
-    /// [`CallError`]: nobody can be had.
-    pub fn place(
-        &self,
-        keys: &Keys,
-        facts: &Facts<'_>,
-        now: Instant,
-    ) -> Result<Placement, CallError> {
-        let placed = placement::place(&self.pool, keys, facts, |member| self.standing(member, now));
-        match placed {
-            Err(CallError::AllEjected { .. }) => {
-                placement::place(&self.pool, keys, facts, |_| Standing::Usable)
-            }
-            placed => placed,
-        }
-    }
-
-    /// Whether the view has what the scouts have learned.
-    fn is_known(&self) -> bool {
-        let mut members = (0..self.pool.count()).zip(&self.endpoints);
-        members.all(|(member, endpoint)| {
-            endpoint.is_looked_at() && endpoint.life() == self.pool.incarnation(member)
-        })
-    }
-
-    fn standing(&self, member: u16, now: Instant) -> Standing {
-        match self.endpoints.get(usize::from(member)) {
-            None => Standing::Ejected,
-            Some(endpoint) if endpoint.is_ejected(now) => Standing::Ejected,
-            Some(_) if self.pool.state(member) == WorkerState::Draining => Standing::Draining,
-            Some(_) => Standing::Usable,
-        }
     }
 }

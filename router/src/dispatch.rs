@@ -1,27 +1,36 @@
-//! One attempt at a time: the first candidate, then the next one where nothing was sent.
+//! One attempt at a time: the first candidate, then whom the table in `retry` names.
 //!
 //! # Invariants
-//! - A request that may have been seen is never sent again: a Send is not idempotent (spec 3.3).
+//! - A request that may have been seen is sent again only where doing it twice is the same as once: a
+//!   Send is not idempotent (spec 3.3), but to our own workers, who know a message by its id.
+//! - No attempt outlives the caller's deadline; one that is given up is dropped, and with it its stream.
 //! - An attempt that could not connect ejects the origin before the next candidate is tried.
 //! - A look-up (a task id that names no place) asks one member after the other and takes the first
 //!   that knows the task; it is bounded by the candidates that placement gave.
 
+mod absent;
 pub mod lookup;
+mod missed;
+mod onward;
+mod resume;
+mod retry;
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Response};
-use mesh_core::{
-    error::{CallError, Retry},
-    placement::Reason,
-    token::{Keys, Kind, Route},
-};
-use mesh_proto::{Binding, Fault, Problem, grpc, mesh};
+use http::{HeaderMap, Response};
+use mesh_core::{error::CallError, placement::Reason};
+use mesh_proto::{Fault, Problem, mesh};
 use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use self::lookup::Answer;
+use self::{
+    absent::Absent,
+    lookup::Answer,
+    missed::{Chain, Missed, Stopped, fails, refusal_of, sent},
+    onward::outgoing,
+    retry::{Failed, Nature, TRIES, Tries, Whose},
+};
 use crate::{
     call::Ask,
     catalogue::Catalogue,
@@ -31,7 +40,7 @@ use crate::{
         self, Endpoint, Line,
         envelope::{self, Addresses, Envelope, Needed, Reach},
         origin::{Carried, Unanswered},
-        transcode::{self, Incoming, Outgoing, Transcoding},
+        transcode::{self, Incoming, Transcoding},
     },
     webhook::{self, Webhooks},
 };
@@ -43,11 +52,17 @@ pub struct Settings {
     /// Seconds that a call other than a send or a subscription may wait for its answer's head.
     /// A send has no such bound: it waits for the agent's work (spec 3.1.1). Default 30.
     pub answer_seconds: u64,
+    /// Seconds over which a worker that comes after the others, or comes back, is given its share of new
+    /// work: less of it than of the rest, while its caches are cold. 0 gives it all at once. Default 10.
+    pub slow_start_seconds: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { answer_seconds: 30 }
+        Self {
+            answer_seconds: 30,
+            slow_start_seconds: 10,
+        }
     }
 }
 
@@ -60,12 +75,13 @@ pub struct Dispatch {
     extensions: extensions::Settings,
     webhooks: Arc<Webhooks>,
     catalogue: Arc<Catalogue>,
+    absent: Absent,
 }
 
 impl Dispatch {
     /// Sends calls to the endpoints of this catalogue.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         settings: Settings,
         envelopes: envelope::Settings,
         transcoding: transcode::Settings,
@@ -80,36 +96,94 @@ impl Dispatch {
             extensions,
             webhooks,
             catalogue,
+            absent: Absent::new(),
         }
     }
 
-    /// Tries the candidates in order until one answers.
+    /// Tries the candidates until one answers, by the table in `retry`.
     ///
     /// # Errors
-    /// The last candidate's [`CallError`]; or the first one's that may have seen the request.
+    /// The first failure's [`CallError`], where nobody answered.
     pub async fn run(&self, ask: &Ask, passage: &Passage) -> Result<Answer, CallError> {
-        let agent = ask.agent.clone();
-        let mut last = Err(CallError::NoMember { agent });
         let envelope = self.open(ask, passage)?;
         let envelope = envelope.as_ref();
+        if passage.reason == Reason::ForeignTask {
+            return self.look_up(ask, passage, envelope).await;
+        }
+        let nature = Nature::new(ask.operation, &ask.keys, passage.reason);
+        let mut tries = Tries::of(&passage.candidates);
+        let mut candidate = tries.first();
+        let mut first = None;
+        let purse = passage.agent.purse();
+        purse.earn(Instant::now());
+        for _ in 0..TRIES {
+            let Some(tried) = candidate.take() else {
+                break;
+            };
+            let attempt = Box::pin(self.attempt(ask, passage, &tried, envelope));
+            let missed = match attempt.await {
+                Ok(answer) => return Ok(answer),
+                Err(missed) => *missed,
+            };
+            let Some(failed) = missed.failed else {
+                return missed.answer;
+            };
+            let owner = missed.owner.as_deref();
+            let owner = owner.and_then(|boot| passage.agent.living(boot));
+            let owner = owner.map(|endpoint| Candidate {
+                endpoint: Arc::clone(endpoint),
+                orphan: false,
+            });
+            let next = nature.next(failed, missed.whose);
+            // A worker's own words say more than that another could not be reached.
+            match &first {
+                Some(Ok(_)) => {}
+                Some(Err(_)) if missed.answer.is_err() => {}
+                Some(Err(_)) | None => first = Some(missed.answer),
+            }
+            candidate = tries.after(&tried, failed, next, owner);
+            if candidate.is_some() && !purse.pay(failed, Instant::now()) {
+                break;
+            }
+        }
+        let agent = ask.agent.clone();
+        first.unwrap_or(Err(CallError::NoMember { agent }))
+    }
+
+    /// Asks one member after the other for a task that names no place.
+    async fn look_up(
+        &self,
+        ask: &Ask,
+        passage: &Passage,
+        envelope: Option<&Envelope>,
+    ) -> Result<Answer, CallError> {
+        let agent = ask.agent.clone();
+        if self.absent.knows(ask, Instant::now()) {
+            return Err(CallError::ForeignTask { agent });
+        }
+        let mut last = Err(CallError::NoMember { agent });
+        let mut were_all_asked = true;
         for candidate in &passage.candidates {
-            match self.attempt(ask, passage, candidate, envelope).await {
-                Ok(answer) if passage.reason == Reason::ForeignTask => {
+            match Box::pin(self.attempt(ask, passage, candidate, envelope)).await {
+                Ok(answer) => {
                     let answer = answer.settled(ask.dialect.binding).await;
                     if !answer.is_unknown_task() {
                         return Ok(answer);
                     }
                     last = Ok(answer);
                 }
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.retry() == Retry::Always => {
-                    // A member that knows nothing of the task still says more than one that is gone.
+                Err(missed) if missed.failed.is_none() => return missed.answer,
+                // A member that knows nothing of the task still says more than one that is gone.
+                Err(missed) => {
+                    were_all_asked = false;
                     if last.is_err() {
-                        last = Err(error);
+                        last = missed.answer;
                     }
                 }
-                Err(error) => return Err(error),
             }
+        }
+        if were_all_asked {
+            self.absent.note(ask, Instant::now());
         }
         last
     }
@@ -154,7 +228,7 @@ impl Dispatch {
         passage: &Passage,
         candidate: &Candidate,
         envelope: Option<&Envelope>,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Answer, Box<Missed>> {
         let endpoint = &candidate.endpoint;
         let line = passage
             .agent
@@ -170,25 +244,32 @@ impl Dispatch {
             let (client, agent) = transcoding.dialects();
             passage.agent.meter.transcoded(client, agent);
         }
-        let headers = self.headers(ask, passage, candidate);
-        let Outgoing {
-            method,
-            path,
-            headers,
-            body,
-        } = outgoing(ask, &line, transcoding.as_ref(), envelope, headers)?;
+        let headers = self.headers(ask, passage, candidate, &line);
+        let outgoing = outgoing(ask, &line, transcoding.as_ref(), envelope, headers)?;
         endpoint.meter.attempts.inc();
-        let until = self.patience(ask).map(|patience| Instant::now() + patience);
-        let sent = line.send(method, &path, headers, body);
-        let answered = match until {
-            None => sent.await,
-            Some(until) => match tokio::time::timeout_at(until, sent).await {
-                Ok(answered) => answered,
-                Err(_) => return Err(CallError::Deadline),
-            },
+        let until = self.until(ask, passage);
+        let whose = whose_is(endpoint);
+        let nature = Nature::new(ask.operation, &ask.keys, passage.reason);
+        // Who waits at a frozen worker of ours may as well ask another; others wait on.
+        let may_leave = whose == Whose::Ours && nature.may_be_repeated(whose);
+        let running = line.origin().health().begin(ask.operation.sends());
+        let begun = Instant::now();
+        let mut answered = match sent(&line, outgoing, until, may_leave).await {
+            Ok(mut answered) => {
+                answered.body_mut().counted(running);
+                answered
+            }
+            Err(error) => return Err(self.missed(ask, endpoint, &line, whose, &error)),
         };
-        let answered = answered.map_err(|error| self.fault(ask, endpoint, &line, &error))?;
-        line.origin().readmit();
+        self.judge(ask, endpoint, &line, whose, (&answered, begun));
+        self.learn(endpoint, answered.headers_mut());
+        // Who was not known before may have shown itself by its answer.
+        let whose = whose_is(endpoint);
+        let status = answered.status();
+        let refused = match whose {
+            Whose::Ours => refusal_of(answered.headers_mut(), status),
+            Whose::Theirs => None,
+        };
         let mut answer = match transcoding {
             None => Answer::new(Arc::clone(endpoint), answered),
             Some(transcoding) => {
@@ -196,127 +277,140 @@ impl Dispatch {
                 Answer::translated(Arc::clone(endpoint), translated)
             }
         };
-        self.learn_boot(endpoint, &mut answer.headers);
         answer.check(ask.dialect.binding)?;
         if let Some(envelope) = envelope {
             answer.seal(envelope);
         }
-        Ok(answer)
-    }
-
-    /// What the upstream gets: the caller's headers, our hop and span, and for our own workers the
-    /// route to put in front of new ids.
-    fn headers(&self, ask: &Ask, passage: &Passage, candidate: &Candidate) -> HeaderMap {
-        let mut headers = ask.headers.clone();
-        self.extensions.filter(&mut headers);
-        headers.insert(mesh::HOPS, HeaderValue::from(ask.hops));
-        if let Ok(trace) = HeaderValue::from_str(&ask.trace.to_string()) {
-            headers.insert(mesh::TRACEPARENT, trace);
-        }
-        let incarnation = candidate.endpoint.incarnation();
-        if incarnation == mesh::Incarnation::default() {
-            return headers;
-        }
-        if candidate.orphan {
-            headers.insert(mesh::ORPHAN, HeaderValue::from_static("1"));
-        }
-        if let Ok(view) = HeaderValue::from_str(&passage.view.to_string()) {
-            headers.insert(mesh::VIEW, view);
-        }
-        let Some(slot) = passage.slot else {
-            return headers;
-        };
-        headers.insert(mesh::SLOT, HeaderValue::from(slot.0));
-        if ask.operation.sends() {
-            let route = Route {
-                cell: mesh::Cell::default(),
-                slot,
-                incarnation,
-                kind: Kind::Native,
-                minted_hour: mesh_runtime::clock::hour(),
-            };
-            let keys: &Keys = self.catalogue.keys();
-            let sealed = keys.seal(route, ask.agent.as_str(), ask.keys.tenant.as_deref());
-            if let Ok(affinity) = HeaderValue::from_str(&sealed) {
-                headers.insert(mesh::AFFINITY, affinity);
-            }
-        }
-        headers
-    }
-
-    fn patience(&self, ask: &Ask) -> Option<Duration> {
-        let waits_for_work = ask.operation.sends() || ask.operation.streams();
-        (!waits_for_work).then(|| Duration::from_secs(self.settings.answer_seconds))
-    }
-
-    fn learn_boot(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
-        let Some(boot) = headers.remove(mesh::BOOT) else {
-            return;
-        };
-        if let Ok(boot) = boot.to_str()
-            && endpoint.learn_boot(boot)
-        {
-            self.catalogue.refresh();
+        match refused {
+            None => Ok(answer),
+            Some((failed, owner)) => Err(Box::new(Missed {
+                failed: Some(failed),
+                whose,
+                answer: match failed {
+                    // It says to routers where the task is; a caller has nothing of it.
+                    Failed::Misplaced => Err(CallError::UpstreamReset),
+                    _ => Ok(answer),
+                },
+                owner,
+            })),
         }
     }
 
-    fn fault(
+    /// What an answer says of who gave it.
+    fn judge(
         &self,
         ask: &Ask,
         endpoint: &Endpoint,
         line: &Line,
-        error: &upstream::Error,
-    ) -> CallError {
-        match error {
-            upstream::Error::Unanswered(Unanswered::Unsent(reason)) => {
+        whose: Whose,
+        (answered, begun): (&Response<Carried>, Instant),
+    ) {
+        let (health, now) = (line.origin().health(), Instant::now());
+        health.readmit();
+        // A blocking send waits for the model: that says nothing of its process.
+        if !ask.operation.sends() {
+            health.answered(now.saturating_duration_since(begun), now);
+        }
+        let is_failure = whose == Whose::Theirs && fails(answered);
+        if is_failure && endpoint.struck(now) {
+            warn!(endpoint = %endpoint.id, "endpoint ejected: it failed several times in a row");
+        } else if !is_failure {
+            endpoint.settled();
+        }
+    }
+
+    /// When an attempt is given up: what the caller set, or what a call without work in it may take.
+    fn until(&self, ask: &Ask, passage: &Passage) -> Option<Instant> {
+        let waits_for_work = ask.operation.sends() || ask.operation.streams();
+        let patience = Duration::from_secs(self.settings.answer_seconds);
+        let patience = (!waits_for_work).then(|| Instant::now() + patience);
+        match (patience, passage.deadline) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Takes in what a worker of ours says of itself with each answer.
+    fn learn(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
+        let mut changed = false;
+        if endpoint.is_invoked() {
+            return;
+        }
+        if let Some(boot) = headers.remove(mesh::BOOT)
+            && let Ok(boot) = boot.to_str()
+        {
+            changed |= endpoint.learn_boot(boot);
+        }
+        if let Some(load) = headers.remove(mesh::LOAD)
+            && let Some(load) = load.to_str().ok().and_then(mesh::Load::parse)
+        {
+            changed |= endpoint.learn_load(load);
+        }
+        if changed {
+            self.catalogue.refresh();
+        }
+    }
+
+    fn missed(
+        &self,
+        ask: &Ask,
+        endpoint: &Endpoint,
+        line: &Line,
+        whose: Whose,
+        error: &Stopped,
+    ) -> Box<Missed> {
+        let health = line.origin().health();
+        let (failed, error) = match error {
+            Stopped::Late => (None, CallError::Deadline),
+            Stopped::Silenced => {
+                debug!(endpoint = %endpoint.id, "nothing is heard of the worker any more");
+                (Some(Failed::Broken), CallError::UpstreamReset)
+            }
+            Stopped::Upstream(upstream::Error::Unanswered(Unanswered::Unsent(reason))) => {
                 endpoint.meter.unsent.inc();
-                if line.origin().eject(Instant::now()) {
+                if reason.is_of_the_host() && health.eject(Instant::now()) {
                     warn!(endpoint = %endpoint.id, error = %Chain(reason), "endpoint ejected");
                 }
-                CallError::Connect
+                (Some(Failed::Unsent), CallError::Connect)
             }
-            upstream::Error::Unanswered(Unanswered::Sent(error)) => {
+            Stopped::Upstream(upstream::Error::Unanswered(Unanswered::Sent(error))) => {
                 debug!(endpoint = %endpoint.id, error = %Chain(error), "connection broke");
-                CallError::UpstreamReset
+                if endpoint.struck(Instant::now()) {
+                    warn!(endpoint = %endpoint.id, "endpoint ejected: its connections broke");
+                }
+                (Some(Failed::Broken), CallError::UpstreamReset)
             }
-            upstream::Error::Path(_) => CallError::BadRequest(
-                Problem::new(Fault::InvalidRequest, "the path is not one").with("path", &*ask.path),
-            ),
-            upstream::Error::Status(_) | upstream::Error::Page => CallError::UpstreamReset,
-        }
+            Stopped::Upstream(upstream::Error::NotReached) => {
+                if endpoint.struck(Instant::now()) {
+                    warn!(endpoint = %endpoint.id, "endpoint ejected: the sidecar did not reach it");
+                }
+                (Some(Failed::Broken), CallError::UpstreamReset)
+            }
+            Stopped::Upstream(upstream::Error::Path(_) | upstream::Error::Unspeakable) => {
+                let problem = Problem::new(Fault::InvalidRequest, "the path is not one");
+                let problem = problem.with("path", &*ask.path);
+                (None, CallError::BadRequest(problem))
+            }
+            Stopped::Upstream(upstream::Error::Status(_) | upstream::Error::Page) => {
+                (None, CallError::UpstreamReset)
+            }
+        };
+        Box::new(Missed {
+            failed,
+            whose,
+            answer: Err(error),
+            owner: None,
+        })
     }
 }
 
-/// What goes down a line: the call as it came, with its ids opened, or in the line's own dialect.
-fn outgoing(
-    ask: &Ask,
-    line: &Line,
-    transcoding: Option<&Transcoding>,
-    envelope: Option<&Envelope>,
-    mut headers: HeaderMap,
-) -> Result<Outgoing, CallError> {
-    if let Some(transcoding) = transcoding {
-        return transcoding.request(ask, envelope, line.tenant.as_deref(), headers);
+/// Whether an endpoint is a worker of ours, as far as it has shown itself.
+fn whose_is(endpoint: &Endpoint) -> Whose {
+    if endpoint.incarnation() == mesh::Incarnation::default() {
+        Whose::Theirs
+    } else {
+        Whose::Ours
     }
-    let (mut below, mut body) = (&*ask.path, ask.body.clone());
-    if let Some(envelope) = envelope {
-        envelope.adapt(&mut headers);
-        below = envelope.path.as_deref().unwrap_or(below);
-        body = envelope.body.clone().unwrap_or(body);
-    }
-    let path = match ask.dialect.binding {
-        Binding::Grpc => {
-            let path = grpc::path_of(ask.operation, ask.dialect.version);
-            Cow::Borrowed(path.unwrap_or_default())
-        }
-        Binding::JsonRpc | Binding::Rest => Cow::Owned(below.to_owned()),
-    };
-    Ok(Outgoing {
-        method: ask.method.clone(),
-        path,
-        headers,
-        body,
-    })
 }
 
 /// An answer in the client's dialect, if it comes in time.
@@ -331,20 +425,5 @@ async fn translated(
         Some(until) => tokio::time::timeout_at(until, answer)
             .await
             .unwrap_or(Err(CallError::Deadline)),
-    }
-}
-
-/// An error with all its causes, on one line.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

@@ -293,6 +293,7 @@ fn sources(passage: &Passage) -> BTreeMap<u64, Passage> {
             slot: None,
             reason: Reason::Any,
             view: passage.view,
+            deadline: passage.deadline,
         });
         source.candidates.push(Candidate {
             endpoint: endpoint.clone(),

@@ -19,6 +19,7 @@ pub mod upstream;
 pub mod promise;
 pub mod refusal;
 pub mod webhook;
+pub mod journal;
 pub mod meter;
 pub mod call;
 

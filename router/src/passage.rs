@@ -14,6 +14,7 @@ use crate::{
     admission::Ticket,
     call::{Ask, Outcome},
     catalogue::{Agent, Catalogue},
+    journal::Entry,
     meter::CallMeter,
     upstream::Endpoint,
 };
@@ -31,6 +32,8 @@ pub struct Passage {
     pub reason: Reason,
     /// The view by which they were chosen.
     pub view: ViewHash,
+    /// When the caller no longer waits, where it said so.
+    pub deadline: Option<Instant>,
 }
 
 impl Passage {
@@ -47,8 +50,8 @@ impl Passage {
             promise.check(ask)?;
         }
         let facts = ask.keys.facts(&ask.agent, ask.operation);
-        let placement = agent.place(catalogue.keys(), &facts, now)?;
-        let members = placement.candidates.iter().enumerate();
+        let (placement, order) = agent.place(catalogue.keys(), &facts, now)?;
+        let members = order.iter().enumerate();
         let candidates = members.filter_map(|(position, member)| {
             let endpoint = Arc::clone(agent.endpoints.get(usize::from(*member))?);
             Some(Candidate {
@@ -62,7 +65,17 @@ impl Passage {
             slot: placement.slot,
             reason: placement.reason,
             view: snapshot.view(),
+            deadline: None,
         })
+    }
+}
+
+impl Passage {
+    /// The same for a caller who waits no longer than this.
+    #[must_use]
+    pub const fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
     }
 }
 
@@ -79,6 +92,7 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct Account {
     meter: CallMeter,
+    entry: Option<Box<Entry>>,
     started: Instant,
     settled: bool,
     _ticket: Ticket,
@@ -91,15 +105,27 @@ impl Account {
         meter.begin();
         Self {
             meter,
+            entry: None,
             started: now,
             settled: false,
             _ticket: ticket,
         }
     }
 
-    /// Notes that the answer's head is there.
-    pub fn answered(&self, now: Instant) {
+    /// The same with a record of the call, where one is wanted.
+    #[must_use]
+    pub fn recorded(mut self, entry: Option<Box<Entry>>) -> Self {
+        self.entry = entry;
+        self
+    }
+
+    /// Notes that the answer's head is there; whose it is, and its status, where it is one member's.
+    pub fn answered(&mut self, by: Option<(&str, u16)>, now: Instant) {
         self.meter.head(now.saturating_duration_since(self.started));
+        let seconds = self.seconds(now);
+        if let Some(entry) = &mut self.entry {
+            entry.answered(by, seconds);
+        }
     }
 
     /// Seconds since the call came.
@@ -113,6 +139,9 @@ impl Account {
         if !self.settled {
             self.settled = true;
             self.meter.end(outcome);
+            if let Some(entry) = self.entry.take() {
+                entry.close(outcome, self.seconds(Instant::now()));
+            }
         }
     }
 }

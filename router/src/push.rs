@@ -2,13 +2,15 @@
 //!
 //! # Invariants
 //! - The agent is answered after the webhook has answered: what we say is done is done, and what failed
-//!   is the agent's to repeat. Nothing is kept here.
+//!   is the agent's to repeat. Nothing is kept here. Before a [`Queue`] it is answered once that has the
+//!   notification, which is then the queue's to deliver.
 //! - A webhook sees ids as the client holds them, and the credentials that the client gave the agent.
 //! - Deliveries at a time are bounded; one more is told to come again.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use mesh_proto::{AgentName, mesh};
 use mesh_runtime::egress::guard;
@@ -17,8 +19,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
+use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
+use xxhash_rust::xxh3;
 
 use crate::{
     upstream::envelope,
@@ -35,12 +39,37 @@ const ONWARD: [HeaderName; 6] = [
     HeaderName::from_static(mesh::TRACEPARENT),
 ];
 
+/// The longest name that an agent may give a notification.
+const ID_BYTES: usize = 256;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Push {
     webhooks: Arc<Webhooks>,
     seats: Arc<Semaphore>,
+    queue: Option<Arc<dyn Queue>>,
     metrics: Metrics,
+}
+
+/// A notification with ids as its client holds them, on its way to the webhook.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// Whose it is.
+    pub agent: AgentName,
+    /// The webhook.
+    pub url: String,
+    /// What goes along: the client's credentials, the version, the trace.
+    pub headers: HeaderMap,
+    /// What it is known again by: the agent's word, else a hash of address and body.
+    pub id: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
+/// Where notifications are kept until they are delivered.
+pub trait Queue: fmt::Debug + Send + Sync {
+    /// Keeps one: [`Outcome::Queued`] once it can't be lost any more.
+    fn put(&self, notice: Notice) -> BoxFuture<'_, Outcome>;
 }
 
 /// How a notification ended.
@@ -48,6 +77,8 @@ pub struct Push {
 pub enum Outcome {
     /// The webhook took it.
     Delivered,
+    /// The queue has it.
+    Queued,
     /// The address is none of ours.
     Unknown,
     /// What came is no notification.
@@ -58,19 +89,23 @@ pub enum Outcome {
     Failed,
     /// The webhook did not answer in time.
     Late,
-    /// Too many at a time.
+    /// Too many at a time, or the queue does not take it now.
     Busy,
+    /// The queue takes none of its size.
+    TooLarge,
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Delivered,
+        Self::Queued,
         Self::Unknown,
         Self::Unreadable,
         Self::Refused,
         Self::Failed,
         Self::Late,
         Self::Busy,
+        Self::TooLarge,
     ];
 
     /// What the agent is told.
@@ -78,12 +113,14 @@ impl Outcome {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Delivered => StatusCode::OK,
+            Self::Queued => StatusCode::ACCEPTED,
             Self::Unknown => StatusCode::NOT_FOUND,
             Self::Unreadable => StatusCode::BAD_REQUEST,
             Self::Refused => StatusCode::FORBIDDEN,
             Self::Failed => StatusCode::BAD_GATEWAY,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
@@ -92,12 +129,14 @@ impl Outcome {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
+            Self::Queued => "queued",
             Self::Unknown => "unknown",
             Self::Unreadable => "unreadable",
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Late => "late",
             Self::Busy => "busy",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -126,8 +165,16 @@ impl Push {
         Self {
             webhooks,
             seats: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
+            queue: None,
             metrics: Metrics { notifications },
         }
+    }
+
+    /// The same, but what comes is a queue's to deliver.
+    #[must_use]
+    pub fn queued(self, queue: Arc<dyn Queue>) -> Self {
+        let queue = Some(queue);
+        Self { queue, ..self }
     }
 
     /// Whether an address is one of ours, before anything else of the notification is read.
@@ -144,9 +191,23 @@ impl Push {
         let Ok(agent) = AgentName::parse(&webhook.agent) else {
             return Outcome::Unknown;
         };
+        let id = self.queue.as_ref().map(|_| id(headers, &webhook, &body));
         let Ok(body) = envelope::notification(&webhook, &agent, self.webhooks.keys(), body) else {
             return Outcome::Unreadable;
         };
+        if let Some((queue, id)) = self.queue.as_ref().zip(id) {
+            if serde_json::from_slice::<IgnoredAny>(&body).is_err() {
+                return Outcome::Unreadable;
+            }
+            let notice = Notice {
+                agent,
+                url: webhook.url,
+                headers: onward(headers),
+                id,
+                body,
+            };
+            return queue.put(notice).await;
+        }
         let posted = self
             .webhooks
             .guard()
@@ -180,6 +241,19 @@ impl Push {
             .notifications
             .get_or_create(&Labels { outcome })
             .inc();
+    }
+}
+
+/// What an agent's notification is known again by when it comes twice.
+fn id(headers: &HeaderMap, webhook: &Webhook, body: &[u8]) -> String {
+    let told = headers.get("idempotency-key");
+    let told = told.and_then(|told| told.to_str().ok());
+    match told.filter(|told| (1..=ID_BYTES).contains(&told.len())) {
+        Some(told) => format!("{}/{told}", webhook.agent),
+        None => {
+            let url = xxh3::xxh3_128(webhook.url.as_bytes());
+            format!("{}/{url:x}/{:x}", webhook.agent, xxh3::xxh3_128(body))
+        }
     }
 }
 

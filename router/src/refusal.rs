@@ -17,6 +17,7 @@ use crate::call::{Farewell, LastWords};
 
 /// What an unavailable mesh asks its callers to wait, in seconds: one ejection's order of magnitude.
 const RETRY_SECONDS: &str = "1";
+const RETRY_MILLIS: &str = "1000";
 
 /// An error as a whole answer.
 #[derive(Clone, Debug)]
@@ -41,8 +42,9 @@ pub fn refusal(dialect: Dialect, id: Option<&RawId>, problem: &Problem) -> Refus
     } = pivot::encode_response(dialect, id, Err(problem));
     let mut headers = trailers.unwrap_or_default();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if dialect.binding != Binding::Grpc {
-        retry_after(problem, &mut headers);
+    match dialect.binding {
+        Binding::Grpc => pushback(problem, &mut headers),
+        Binding::JsonRpc | Binding::Rest => retry_after(problem, &mut headers),
     }
     Refusal {
         status: match dialect.binding {
@@ -58,6 +60,14 @@ pub fn refusal(dialect: Dialect, id: Option<&RawId>, problem: &Problem) -> Refus
 pub fn retry_after(problem: &Problem, headers: &mut HeaderMap) {
     if matches!(problem.fault, Fault::Unavailable | Fault::Exhausted) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    }
+}
+
+/// The same to clients of gRPC that retry by themselves (gRFC A6).
+fn pushback(problem: &Problem, headers: &mut HeaderMap) {
+    if matches!(problem.fault, Fault::Unavailable | Fault::Exhausted) {
+        let pause = HeaderValue::from_static(RETRY_MILLIS);
+        headers.insert("grpc-retry-pushback-ms", pause);
     }
 }
 

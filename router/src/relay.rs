@@ -17,14 +17,15 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, deadline},
     call::{Ask, Outcome, Reply},
     catalogue::Catalogue,
     dispatch::{Dispatch, lookup::Answer},
     gather::{self, List},
+    journal::Journal,
     meter::CallMeter,
     passage::{Account, Passage},
-    stream::Pump,
+    stream::{self, Carrier, Keeping, Pump, Splice, Way},
 };
 
 /// Headers of an upstream's answer that end at this hop (RFC 9110, 7.6.1).
@@ -42,24 +43,30 @@ const HOP_HEADERS: [&str; 6] = [
 pub struct Relay {
     admission: Arc<Admission>,
     catalogue: Arc<Catalogue>,
-    dispatch: Dispatch,
+    dispatch: Arc<Dispatch>,
     gather: gather::Settings,
+    keeping: Keeping,
+    journal: Journal,
 }
 
 impl Relay {
     /// Wires the steps.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         admission: Arc<Admission>,
         catalogue: Arc<Catalogue>,
         dispatch: Dispatch,
         gather: gather::Settings,
+        keeping: Keeping,
+        journal: Journal,
     ) -> Self {
         Self {
             admission,
             catalogue,
-            dispatch,
+            dispatch: Arc::new(dispatch),
             gather,
+            keeping,
+            journal,
         }
     }
 
@@ -68,14 +75,22 @@ impl Relay {
     /// # Errors
     /// [`CallError`], whose `answer` is the row of the error table.
     pub async fn call(&self, ask: Ask) -> Result<Reply, CallError> {
+        let now = Instant::now();
         let ticket = self.admission.admit(&ask)?;
-        let passage = Passage::decide(&self.catalogue, &ask, Instant::now())?;
+        let patience = deadline::read(&ask.headers, ask.dialect.binding)?;
+        let passage = Passage::decide(&self.catalogue, &ask, now).inspect_err(|error| {
+            if matches!(error, CallError::Overloaded { .. }) {
+                self.admission.overloaded(&ask);
+            }
+        })?;
+        let passage = passage.until(patience.map(|patience| now + patience));
         let meter = CallMeter::new(Arc::clone(&passage.agent.meter), ask.dialect, ask.operation);
-        let mut account = Account::open(meter, ticket, Instant::now());
+        let account = Account::open(meter, ticket, Instant::now());
+        let mut account = account.recorded(self.journal.entry(&ask));
         match self.answer(&ask, &passage).await {
-            Ok(Answered::One(answer)) => Ok(carry(&ask, &passage, *answer, account)),
+            Ok(Answered::One(answer)) => Ok(self.carry(&ask, &passage, *answer, account)),
             Ok(Answered::All(mut reply)) => {
-                account.answered(Instant::now());
+                account.answered(None, Instant::now());
                 account.settle(Outcome::Answered);
                 reply.headers = end_to_end(reply.headers);
                 Ok(reply)
@@ -105,6 +120,55 @@ impl Relay {
             }
         }
     }
+
+    /// Hands the body over to its pump; the head goes down as it came, but for what ends at this hop.
+    fn carry(&self, ask: &Ask, passage: &Passage, answer: Answer, mut account: Account) -> Reply {
+        let now = Instant::now();
+        let by = (answer.endpoint.id.as_str(), answer.status.as_u16());
+        account.answered(Some(by), now);
+        debug!(
+            target: "daca::call", trace = %ask.trace.trace_id(), agent = %ask.agent,
+            operation = ask.operation.name(), binding = ask.dialect.binding.label(),
+            hops = ask.hops, endpoint = %answer.endpoint.id, reason = %passage.reason,
+            status = answer.status.as_u16(), seconds = account.seconds(now), "call answered"
+        );
+        let way = self.way(ask, passage, &answer);
+        let Answer {
+            endpoint,
+            status,
+            headers,
+            body,
+            ..
+        } = answer;
+        let carrier = match way {
+            None => Carrier::Plain(body),
+            Some(way) => {
+                let spliced = self.keeping.spliced();
+                let splice = Splice::new(way, body, &headers, &endpoint, spliced);
+                Carrier::Spliced(Box::new(splice))
+            }
+        };
+        let headers = end_to_end(headers);
+        let farewell = ask.farewell.clone();
+        let body = Pump::new(carrier, &headers, farewell, account, &self.keeping).boxed_unsync();
+        Reply {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// How a stream of a worker of ours could go on elsewhere, where it could.
+    fn way(&self, ask: &Ask, passage: &Passage, answer: &Answer) -> Option<Way> {
+        let is_ours = answer.endpoint.third_party().is_none();
+        if !(is_ours && self.keeping.splices() && stream::is_stream(answer)) {
+            return None;
+        }
+        let task = answer.headers.get(mesh_proto::mesh::TASK)?.to_str().ok()?;
+        let patience = self.keeping.patience(answer.endpoint.shares_its_store());
+        let until = passage.deadline;
+        Some(Way::new(&self.dispatch, ask, task, until, patience))
+    }
 }
 
 /// Who answered.
@@ -113,31 +177,6 @@ enum Answered {
     One(Box<Answer>),
     /// Every member, in one list.
     All(Reply),
-}
-
-/// Hands the body over to its pump; the head goes down as it came, but for what ends at this hop.
-fn carry(ask: &Ask, passage: &Passage, answer: Answer, account: Account) -> Reply {
-    let now = Instant::now();
-    account.answered(now);
-    debug!(
-        target: "daca::call", trace = %ask.trace.trace_id(), agent = %ask.agent,
-        operation = ask.operation.name(), binding = ask.dialect.binding.label(),
-        hops = ask.hops, endpoint = %answer.endpoint.id, reason = %passage.reason,
-        status = answer.status.as_u16(), seconds = account.seconds(now), "call answered"
-    );
-    let Answer {
-        status,
-        headers,
-        body,
-        ..
-    } = answer;
-    let headers = end_to_end(headers);
-    let body = Pump::new(body, &headers, ask.farewell.clone(), account).boxed_unsync();
-    Reply {
-        status,
-        headers,
-        body,
-    }
 }
 
 fn end_to_end(mut headers: HeaderMap) -> HeaderMap {

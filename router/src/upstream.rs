@@ -4,6 +4,8 @@
 //! - Nothing here chooses among replicas; that is `dispatch`.
 
 pub mod envelope;
+pub mod health;
+pub mod invoked;
 pub mod line;
 pub mod origin;
 pub mod page;
@@ -13,21 +15,27 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use mesh_proto::{
     card::Card,
-    mesh::{Incarnation, WorkerId, WorkerReport, WorkerState},
+    mesh::{Incarnation, Load, WorkerId, WorkerReport, WorkerState},
 };
-use mesh_runtime::egress::{Egress, Target};
+use mesh_runtime::{
+    egress::{Egress, Target},
+    sidecar::{App, Sidecar},
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
 use self::{
+    health::Ejection,
+    invoked::Invoked,
     origin::{Origin, Unanswered},
     page::PAGE_BYTES,
 };
@@ -35,6 +43,9 @@ use crate::{meter::EndpointMeter, promise::Promise};
 
 pub use line::Line;
 pub use page::{Page, Written, report};
+
+/// Failures in a row after which an endpoint is ejected (Envoy's default).
+const STREAK: u32 = 5;
 
 /// One replica of one agent.
 #[derive(Debug)]
@@ -48,6 +59,12 @@ pub struct Endpoint {
     facts: ArcSwap<Facts>,
     looked_at: AtomicBool,
     demands_card: bool,
+    /// Failures in a row, and what they led to. Connections are its origin's affair.
+    streak: AtomicU32,
+    ejection: Ejection,
+    born: Instant,
+    /// Milliseconds after `born` at which it came among others that were there already; 0 for never.
+    came: AtomicU64,
 }
 
 /// What is known of an endpoint besides its URL; replaced whole.
@@ -75,8 +92,11 @@ pub struct Facts {
 #[derive(Debug, Default)]
 pub struct Origins {
     egress: Egress,
-    known: Mutex<HashMap<Target, Weak<Origin>>>,
+    known: Mutex<HashMap<Address, Weak<Origin>>>,
 }
+
+/// An app behind the sidecar is an origin of its own: that one is gone says nothing of the next.
+type Address = (Target, Option<App>);
 
 /// Why a page could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +113,12 @@ pub enum Error {
     /// The path can't be asked for.
     #[error("is not a path")]
     Path(#[from] http::Error),
+    /// The path is one that the sidecar would read otherwise.
+    #[error("is a path that a sidecar does not take as it is")]
+    Unspeakable,
+    /// The sidecar answered that it could not reach the agent, or had no answer of it.
+    #[error("the sidecar did not reach it")]
+    NotReached,
 }
 
 impl Origins {
@@ -107,23 +133,40 @@ impl Origins {
 
     /// The origin at an address, made if there is none.
     pub fn at(&self, target: &Target) -> Arc<Origin> {
+        self.known(target.clone(), None)
+    }
+
+    /// The origin of an agent's URL. `None` when it has no host, or is not of a kind that is called; and
+    /// of an app, where the environment says nothing usable of the sidecar.
+    fn home(&self, url: &Url) -> Option<Arc<Origin>> {
+        let Some(app) = App::of(url) else {
+            return Some(self.at(&Target::try_from(url).ok()?));
+        };
+        let (target, invoked) = Invoked::through(&Sidecar::of_environment().ok()?, app)?;
+        Some(self.known(target, Some(invoked)))
+    }
+
+    fn known(&self, target: Target, invoked: Option<Arc<Invoked>>) -> Arc<Origin> {
+        let app = invoked.as_ref().map(|invoked| invoked.app.clone());
+        let address = (target, app);
         let mut all = self.known.lock();
-        if let Some(origin) = all.get(target).and_then(Weak::upgrade) {
+        if let Some(origin) = all.get(&address).and_then(Weak::upgrade) {
             return origin;
         }
         // An address that nobody uses any more leaves a dead entry; sweep when one is added.
         all.retain(|_, origin| origin.strong_count() > 0);
-        let origin = Arc::new(Origin::new(target.clone(), self.egress.clone()));
-        all.insert(target.clone(), Arc::downgrade(&origin));
+        let target = address.0.clone();
+        let origin = Arc::new(Origin::new(target, invoked, self.egress.clone()));
+        all.insert(address, Arc::downgrade(&origin));
         origin
     }
 }
 
 impl Endpoint {
-    /// An endpoint of which only the URL is known: `None` when the URL has no host, or is not
-    /// http or https.
+    /// An endpoint of which only the URL is known: `None` when the URL has no host, or is not one of
+    /// http, https and a sidecar's app.
     pub fn new(id: WorkerId, base: Url, meter: EndpointMeter, origins: &Origins) -> Option<Self> {
-        let home = origins.at(&Target::try_from(&base).ok()?);
+        let home = origins.home(&base)?;
         let facts = Facts {
             lines: Arc::from([Line::bare(&base, &home)]),
             ..Facts::default()
@@ -136,6 +179,10 @@ impl Endpoint {
             facts: ArcSwap::from_pointee(facts),
             looked_at: AtomicBool::new(false),
             demands_card: false,
+            streak: AtomicU32::new(0),
+            ejection: Ejection::default(),
+            born: Instant::now(),
+            came: AtomicU64::new(0),
         })
     }
 
@@ -143,6 +190,19 @@ impl Endpoint {
     #[must_use]
     pub const fn base(&self) -> &Url {
         &self.base
+    }
+
+    /// Whether it is reached through the sidecar. Whose workers those are is not ours to know: the
+    /// sidecar takes any replica, so none is told from another.
+    #[must_use]
+    pub fn is_invoked(&self) -> bool {
+        self.home.invoked().is_some()
+    }
+
+    /// Whether there are pages to be read of it: a sidecar that speaks gRPC to its app takes none there.
+    #[must_use]
+    pub fn has_pages(&self) -> bool {
+        self.home.invoked().is_none_or(|it| !it.app.speaks_grpc)
     }
 
     /// What is known now.
@@ -191,10 +251,56 @@ impl Endpoint {
         self.looked_at.load(Ordering::Relaxed)
     }
 
-    /// Whether its home origin failed too recently to be tried.
+    /// Whether it, or its home origin, failed too recently to be tried.
     #[must_use]
     pub fn is_ejected(&self, now: Instant) -> bool {
-        self.home.is_ejected(now)
+        self.home.health().is_ejected(now)
+            || self
+                .ejection
+                .lasts(now.saturating_duration_since(self.born))
+    }
+
+    /// Notes a failure of its own. True if that ejects it.
+    pub fn struck(&self, now: Instant) -> bool {
+        let streak = self.streak.fetch_add(1, Ordering::Relaxed) + 1;
+        // After the first ejection each failure is the trial's.
+        streak >= STREAK
+            && self
+                .ejection
+                .begin(now.saturating_duration_since(self.born))
+    }
+
+    /// Notes that it served.
+    pub fn settled(&self) {
+        if self.streak.load(Ordering::Relaxed) != 0 {
+            self.streak.store(0, Ordering::Relaxed);
+            self.ejection.end();
+        }
+    }
+
+    /// Notes that it came among others that were there already: it is given new work by and by.
+    pub fn arrive(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.born).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.came.store(since.max(1), Ordering::Relaxed);
+    }
+
+    /// The share of new work that it is given after it came, of 2^16; all of it after `within`.
+    #[must_use]
+    pub fn ramp(&self, now: Instant, within: Duration) -> u16 {
+        let came = self.came.load(Ordering::Relaxed);
+        if came == 0 || within.is_zero() {
+            return u16::MAX;
+        }
+        let since = now.saturating_duration_since(self.born + Duration::from_millis(came));
+        let share = since.as_millis().saturating_mul(1 << 16) / within.as_millis().max(1);
+        u16::try_from(share).unwrap_or(u16::MAX)
+    }
+
+    /// Whether what it stores can be gone on with by others.
+    #[must_use]
+    pub fn shares_its_store(&self) -> bool {
+        self.facts.load().store.is_some()
     }
 
     /// The origin at the configured URL.
@@ -275,7 +381,27 @@ impl Endpoint {
                 ..(**known).clone()
             });
         }
+        self.home.health().report(Load::from(report));
         self.learn_boot(&report.boot) || is_new
+    }
+
+    /// Takes over how busy its process says that it is. True if a view would change by it.
+    pub fn learn_load(&self, load: Load) -> bool {
+        self.home.health().report(load);
+        if self.facts.load().state == load.state {
+            return false;
+        }
+        self.facts.rcu(|known| Facts {
+            state: load.state,
+            ..(**known).clone()
+        });
+        true
+    }
+
+    /// How busy its process said last that it is; unset where it never did.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        self.home.health().load()
     }
 
     /// Takes over a boot id. True if it is new.
@@ -284,6 +410,10 @@ impl Endpoint {
             return false;
         }
         let boot: Arc<str> = Arc::from(boot);
+        if self.facts.load().boot.is_some() {
+            // Another life is as cold as another worker.
+            self.arrive(Instant::now());
+        }
         self.facts.rcu(|known| Facts {
             boot: Some(Arc::clone(&boot)),
             ..(**known).clone()

@@ -118,6 +118,7 @@ impl Webhooks {
         let allowed = guard::Settings {
             allow: settings.allow,
             within,
+            ..guard::Settings::default()
         };
         let base = settings.relay_url.as_ref().or(base);
         let base = base.map(|url| format!("{}{PATH}", url.as_str().trim_end_matches('/')));

@@ -8,7 +8,8 @@
     reason = "a test's own tasks end with its runtime"
 )]
 
-mod names;
-mod network;
+mod queue;
+mod receiver;
+mod relay;
 mod ssrf;
 mod steward;

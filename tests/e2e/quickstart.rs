@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
     eventually::eventually,
-    parts::{Part, folder},
+    parts::{Part, broker::Broker, daprd::Component, folder},
     process::{self, Process, Signal, run},
 };
 use tokio::{net::TcpStream, process::Command};
@@ -114,6 +114,79 @@ async fn a_worker_that_is_killed_is_shown_as_dead_and_the_mesh_goes_on() -> Resu
     let status = up.end().await?;
     ensure!(status.success(), "{status}");
     Ok(())
+}
+
+#[tokio::test]
+async fn on_dapr_it_comes_up_with_a_sidecar_beside_each_worker_and_outlives_one() -> Result<()> {
+    let Some(broker) = Broker::redis().await? else {
+        return Ok(());
+    };
+    let Some(daprd) = Part::Daprd.find()? else {
+        return Ok(());
+    };
+    let components = tempfile::tempdir()?;
+    let address = broker.address();
+    for (name, kind) in [("statestore", "state.redis"), ("pubsub", "pubsub.redis")] {
+        let component = Component::new(name, kind, &[("redisHost", &address)]);
+        component.write(components.path())?;
+    }
+    let mut command = process::daca(program());
+    command.args(["up", "--listen", "127.0.0.1:0", "--workers", "2", "--dapr"]);
+    command.arg("--dapr-components").arg(components.path());
+    command.env("DAPRD_BIN", daprd);
+    let mut up = Process::start("up", command)?.supervisor();
+    let router = up
+        .line(|line| address_after(line, "The mesh is up: "))
+        .await?;
+    let sidecars = up
+        .log()
+        .iter()
+        .filter(|line| line.starts_with("daprd-"))
+        .count();
+    ensure!(sidecars == 2, "{:?}", up.log());
+    let pid = up.line(pid_of_first_worker).await?;
+    let mut kill = Command::new("kill");
+    kill.args(["-KILL", &pid]);
+    run(kill).await?;
+    let url = format!("http://{router}/assistant");
+    for number in 0..6 {
+        let context = format!("after-{number}");
+        let mut send = process::daca(program());
+        send.args(["send", &url, "what is 17*23+4", "--context", &context]);
+        let output = run(send).await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(said.contains("395"), "{output:?}");
+    }
+    let ports: Vec<String> = up.log().iter().filter_map(|line| sidecar(line)).collect();
+    up.signal(Signal::Int)?;
+    let status = up.end().await?;
+    ensure!(status.success(), "{status}");
+    for address in &ports {
+        let is_gone = TcpStream::connect(address).await.is_err();
+        ensure!(is_gone, "a sidecar still listens on {address}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn on_dapr_without_a_sidecar_it_says_what_is_missing() -> Result<()> {
+    let mut command = process::daca(program());
+    command.args(["up", "--listen", "127.0.0.1:0", "--dapr"]);
+    command.env("PATH", "/nowhere").env_remove("DAPRD_BIN");
+    let output = run(command).await?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success());
+    ensure!(
+        errors.contains("put it on the PATH, or name it by DAPRD_BIN"),
+        "{errors}"
+    );
+    Ok(())
+}
+
+/// The address in a sidecar's line.
+fn sidecar(line: &str) -> Option<String> {
+    line.starts_with("daprd-").then_some(())?;
+    mesh_tests::mesh::address(line).map(|address| address.to_string())
 }
 
 fn address_after(line: &str, words: &str) -> Option<String> {

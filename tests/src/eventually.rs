@@ -14,7 +14,22 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the time is over, naming `what` was waited for; or what `condition` itself fails with.
-pub async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> Result<T>
+pub async fn eventually<T, F>(what: &str, condition: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    eventually_for(PATIENCE, what, condition).await
+}
+
+/// The same for another time: where somebody who is not ours pauses for longer than [`PATIENCE`].
+///
+/// # Errors
+/// As [`eventually`].
+pub async fn eventually_for<T, F>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {
@@ -23,8 +38,8 @@ where
         if let Some(value) = condition().await? {
             return Ok(value);
         }
-        if start.elapsed() > PATIENCE {
-            bail!("not within {} s: {what}", PATIENCE.as_secs());
+        if start.elapsed() > patience {
+            bail!("not within {} s: {what}", patience.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -13,9 +13,13 @@
 
 pub mod caller;
 pub mod eventually;
+pub mod kube;
+pub mod load;
 pub mod mesh;
 pub mod model;
+pub mod network;
 pub mod parts;
 pub mod process;
 pub mod recorder;
+pub mod remote;
 pub mod wire;

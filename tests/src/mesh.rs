@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
@@ -32,9 +32,11 @@ pub struct Plan {
     agents: Vec<String>,
     others: Vec<String>,
     environment: Vec<(OsString, OsString)>,
+    sidecars: Vec<String>,
     worker_arguments: Vec<OsString>,
     router_arguments: Vec<OsString>,
     delegating: bool,
+    passing: bool,
 }
 
 /// A running mesh. Dropped, it ends all its processes.
@@ -42,6 +44,8 @@ pub struct Plan {
 pub struct Mesh {
     /// The members file of a mesh whose workers know their router.
     members: Option<TempDir>,
+    /// What else the members file names, `NAME=URL` each.
+    others: Vec<String>,
     /// The routers, each over all workers.
     pub routers: Vec<Node>,
     /// The workers.
@@ -59,9 +63,11 @@ impl Plan {
             agents: EXAMPLES.map(str::to_owned).to_vec(),
             others: Vec::new(),
             environment: Vec::new(),
+            sidecars: Vec::new(),
             worker_arguments: Vec::new(),
             router_arguments: Vec::new(),
             delegating: false,
+            passing: false,
         }
     }
 
@@ -70,6 +76,15 @@ impl Plan {
     #[must_use]
     pub const fn knowing_their_router(mut self) -> Self {
         self.delegating = true;
+        self
+    }
+
+    /// With routers that pass their ports on to the next of their place; and that learn of the workers
+    /// from a file.
+    #[must_use]
+    pub const fn passing_ports_on(mut self) -> Self {
+        self.delegating = true;
+        self.passing = true;
         self
     }
 
@@ -98,6 +113,13 @@ impl Plan {
     #[must_use]
     pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// With a Dapr sidecar beside each worker, by its endpoint.
+    #[must_use]
+    pub fn sidecars(mut self, endpoints: Vec<String>) -> Self {
+        self.sidecars = endpoints;
         self
     }
 
@@ -133,6 +155,7 @@ impl Plan {
         }
         Ok(Mesh {
             members: None,
+            others: self.others.clone(),
             routers,
             workers,
         })
@@ -140,12 +163,9 @@ impl Plan {
 
     async fn start_by_file(&self) -> Result<Mesh> {
         let folder = tempfile::tempdir()?;
-        let file = folder.path().join("members.toml");
         let mut routers = Vec::new();
         for number in 0..self.routers {
-            let mut arguments: Vec<OsString> = vec!["--members".into(), file.clone().into()];
-            arguments.extend(self.router_arguments.iter().cloned());
-            routers.push(self.node("router", number, arguments).await?);
+            routers.push(self.start_by_members(number, folder.path()).await?);
         }
         let router = routers.first().context("a mesh has a router")?;
         let knowing = self
@@ -158,6 +178,7 @@ impl Plan {
         }
         let mesh = Mesh {
             members: Some(folder),
+            others: self.others.clone(),
             routers,
             workers,
         };
@@ -171,6 +192,17 @@ impl Plan {
         Ok(mesh)
     }
 
+    async fn start_by_members(&self, number: usize, folder: &Path) -> Result<Node> {
+        let mut arguments: Vec<OsString> =
+            vec!["--members".into(), folder.join("members.toml").into()];
+        if self.passing {
+            let path = folder.join(format!("router-{number}"));
+            arguments.extend(["--takeover".into(), path.into()]);
+        }
+        arguments.extend(self.router_arguments.iter().cloned());
+        self.node("router", number, arguments).await
+    }
+
     /// Starts one more worker, which no router knows.
     ///
     /// # Errors
@@ -178,6 +210,15 @@ impl Plan {
     pub async fn start_worker(&self, number: usize) -> Result<Node> {
         self.node("worker", number, self.worker_arguments.clone())
             .await
+    }
+
+    /// Starts a worker where another was.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start_worker_at(&self, number: usize, address: SocketAddr) -> Result<Node> {
+        let arguments = self.worker_arguments.clone();
+        self.node_at("worker", number, arguments, address).await
     }
 
     /// Starts one more router over `workers`.
@@ -209,14 +250,24 @@ impl Plan {
     }
 
     async fn node(&self, role: &str, number: usize, arguments: Vec<OsString>) -> Result<Node> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.node_at(role, number, arguments, any).await
+    }
+
+    async fn node_at(
+        &self,
+        role: &str,
+        number: usize,
+        arguments: Vec<OsString>,
+        listen: SocketAddr,
+    ) -> Result<Node> {
         let mut command = process::daca(&self.program);
-        command.arg(role).args(arguments).args([
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-        ]);
+        command.arg(role).args(arguments);
+        command.args(["--listen", &listen.to_string(), "--admin", "127.0.0.1:0"]);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(endpoint) = self.sidecars.get(number).filter(|_| role == "worker") {
+            command.env("DAPR_GRPC_ENDPOINT", endpoint);
+        }
         let mut process = Process::start(&format!("{role} {number}"), command)?;
         let address = process.line(|line| ready(role, line)).await?;
         let admin = process.line(|line| ready("admin", line)).await?;
@@ -233,6 +284,26 @@ impl Mesh {
     #[must_use]
     pub fn router(&self) -> &Node {
         &self.routers[0]
+    }
+
+    /// Puts a new router in the place of one that passes its ports on, and waits until that has ended.
+    ///
+    /// # Errors
+    /// When the new one does not get ready, or the old one does not end well.
+    pub async fn replace_router(&mut self, plan: &Plan, number: usize) -> Result<()> {
+        let folder = self.members.as_ref();
+        let folder = folder.context("this mesh has no members file")?.path();
+        let place = self.routers.get_mut(number).context("no such router")?;
+        let fresh = plan.start_by_members(number, folder).await?;
+        fresh.is_ready().await?;
+        ensure!(
+            fresh.address == place.address,
+            "the port is not the one that was to be passed on"
+        );
+        let mut old = std::mem::replace(place, fresh);
+        let status = old.process.end().await?;
+        ensure!(status.success(), "router {number} ended with {status}");
+        Ok(())
     }
 
     /// Writes the members file anew: every agent at every worker that is left.
@@ -257,6 +328,9 @@ impl Mesh {
                 urls.join(", ")
             )?;
         }
+        for (name, url) in self.others.iter().filter_map(|other| other.split_once('=')) {
+            writeln!(text, "[[agent]]\nname = {name:?}\nurls = [{url:?}]")?;
+        }
         // Replaced whole, since the router may read at any moment.
         let fresh = folder.path().join("members.new");
         std::fs::write(&fresh, text)?;
@@ -268,7 +342,7 @@ impl Mesh {
 /// The loopback address in a line, if there is one.
 #[must_use]
 pub fn address(line: &str) -> Option<SocketAddr> {
-    let at = line.find("127.0.0.1:")?;
+    let at = line.find("127.0.0.")?;
     let rest = line.get(at..)?;
     let end = rest
         .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')

@@ -18,6 +18,8 @@ use crate::process::say;
 
 pub mod agent;
 pub mod aimock;
+pub mod broker;
+pub mod daprd;
 pub mod sdk;
 
 /// A part of somebody else's.
@@ -43,6 +45,16 @@ pub enum Part {
     Aimock,
     /// The HTTP command line.
     Curl,
+    /// A Kubernetes control plane.
+    Kubernetes,
+    /// The Dapr sidecar.
+    Daprd,
+    /// Redis.
+    Redis,
+    /// NATS.
+    Nats,
+    /// Kafka, on Java.
+    Kafka,
 }
 
 impl Part {
@@ -60,6 +72,11 @@ impl Part {
             Self::Grpcurl => "grpcurl",
             Self::Aimock => "aimock",
             Self::Curl => "curl",
+            Self::Kubernetes => "kubernetes",
+            Self::Daprd => "daprd",
+            Self::Redis => "redis-server",
+            Self::Nats => "nats-server",
+            Self::Kafka => "kafka",
         }
     }
 
@@ -77,6 +94,13 @@ impl Part {
             Self::Grpcurl => parts.join("bin/grpcurl"),
             Self::Aimock => parts.join("js/node_modules/@copilotkit/aimock/package.json"),
             Self::Curl => program("curl"),
+            Self::Kubernetes => parts.join("kube/kubectl"),
+            Self::Daprd => {
+                std::env::var_os("DAPRD_BIN").map_or_else(|| parts.join("bin/daprd"), PathBuf::from)
+            }
+            Self::Redis => program("redis-server"),
+            Self::Nats => program("nats-server"),
+            Self::Kafka => parts.join("kafka/kafka_2.13-4.1.0.jar"),
         }
     }
 

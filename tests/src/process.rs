@@ -46,6 +46,18 @@ struct Output {
     more: Notify,
 }
 
+/// What a process prints.
+#[derive(Clone, Debug)]
+pub struct Printed(Arc<Output>);
+
+impl Printed {
+    /// The lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lines.lock().iter().cloned().collect()
+    }
+}
+
 /// The signals that tests send.
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
@@ -55,6 +67,10 @@ pub enum Signal {
     Int,
     /// The end, at once.
     Kill,
+    /// A freeze: it stands where it is, and its connections with it.
+    Stop,
+    /// The end of a freeze.
+    Cont,
 }
 
 impl From<Signal> for rustix::process::Signal {
@@ -63,6 +79,8 @@ impl From<Signal> for rustix::process::Signal {
             Signal::Term => Self::TERM,
             Signal::Int => Self::INT,
             Signal::Kill => Self::KILL,
+            Signal::Stop => Self::STOP,
+            Signal::Cont => Self::CONT,
         }
     }
 }
@@ -138,6 +156,18 @@ impl Process {
         }
     }
 
+    /// What it prints, for whoever outlives it.
+    #[must_use]
+    pub fn printed(&self) -> Printed {
+        Printed(Arc::clone(&self.output))
+    }
+
+    /// Its process id, as long as it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Everything that it has said so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
@@ -160,6 +190,31 @@ impl Process {
         let id = self.child.id().and_then(pid);
         let id = id.with_context(|| format!("{} has ended", self.name))?;
         Ok(kill_process(id, signal.into())?)
+    }
+
+    /// Stops it where it stands, and lets it go on after a pause, whatever the caller waits for then.
+    ///
+    /// # Errors
+    /// As [`Self::signal`].
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+    pub fn freeze(&self, pause: Duration) -> Result<()> {
+        let id = self.child.id().and_then(pid);
+        let id = id.with_context(|| format!("{} has ended", self.name))?;
+        kill_process(id, Signal::Stop.into())?;
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            // Whoever was killed meanwhile needs no waking.
+            kill_process(id, Signal::Cont.into()).ok();
+        });
+        Ok(())
+    }
+
+    /// Waits for its end, for as long as it takes.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub async fn gone(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
     }
 
     /// Waits for its end.

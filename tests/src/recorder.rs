@@ -117,6 +117,14 @@ impl Recorder {
         self.state.going.add_permits(1);
     }
 
+    /// All requests on a path (up to the query), in their order.
+    #[must_use]
+    pub fn all(&self, path: &str) -> Vec<Seen> {
+        let seen = self.state.seen.lock();
+        let on_path = seen.iter().filter(|seen| bare(&seen.path) == path);
+        on_path.cloned().collect()
+    }
+
     /// The last request on a path (up to the query).
     ///
     /// # Errors

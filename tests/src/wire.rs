@@ -3,7 +3,10 @@
 //! # Invariants
 //! - Nothing is added to a request but what HTTP itself needs, so that a test can leave things out.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result};
 use bytes::{Bytes, BytesMut};
@@ -14,7 +17,7 @@ use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::eventually::within;
@@ -41,6 +44,8 @@ pub struct Ask {
     pub body: Bytes,
     /// The HTTP to speak.
     pub http: Http,
+    /// The address to come from, where it matters.
+    pub from: Option<IpAddr>,
 }
 
 impl Ask {
@@ -53,6 +58,7 @@ impl Ask {
             headers: vec![("content-type".to_owned(), content_type.to_owned())],
             body: body.into(),
             http: Http::One,
+            from: None,
         }
     }
 
@@ -65,6 +71,7 @@ impl Ask {
             headers: Vec::new(),
             body: Bytes::new(),
             http: Http::One,
+            from: None,
         }
     }
 
@@ -79,6 +86,13 @@ impl Ask {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// From this address of the machine's.
+    #[must_use]
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
         self
     }
 
@@ -163,9 +177,18 @@ pub async fn exchange(to: SocketAddr, ask: &Ask) -> Result<Reply> {
 /// # Errors
 /// When there is no answer.
 pub async fn open(to: SocketAddr, ask: &Ask) -> Result<Response<Incoming>> {
-    let stream = TcpStream::connect(to)
-        .await
-        .with_context(|| format!("connecting to {to}"))?;
+    let stream = match ask.from {
+        None => TcpStream::connect(to).await,
+        Some(from) => {
+            let socket = match to {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.bind((from, 0).into())?;
+            socket.connect(to).await
+        }
+    };
+    let stream = stream.with_context(|| format!("connecting to {to}"))?;
     stream.set_nodelay(true)?;
     let io = TokioIo::new(stream);
     let body = ask.body.clone();

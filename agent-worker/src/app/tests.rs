@@ -1,6 +1,9 @@
 //! A whole worker in this process, spoken to over its port in all three bindings.
 
 mod bindings;
+mod inputs;
+mod push;
+mod resume;
 mod stored;
 mod tasks;
 mod wrong;

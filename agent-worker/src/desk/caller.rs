@@ -4,14 +4,22 @@
 //! - Credentials are kept only as a digest and as what is passed on to other agents; `Debug` shows
 //!   neither.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use http::{HeaderMap, header::AUTHORIZATION};
-use mesh_proto::{Problem, mesh};
+use mesh_proto::{
+    Problem,
+    mesh::{self, Slot},
+};
 use mesh_runtime::telemetry::Traceparent;
+use tokio::time::Instant;
 
-use super::check;
-use crate::{agent::Agent, record::Scope, session::CallContext};
+use super::{check, deadline};
+use crate::{
+    agent::Agent,
+    record::{Scope, digest},
+    session::CallContext,
+};
 
 /// The longest route that is taken from a router; its own are 26 bytes.
 const AFFINITY_BYTES: usize = 64;
@@ -22,6 +30,11 @@ pub struct Caller {
     agent: Agent,
     principal: String,
     affinity: Option<String>,
+    last_event: Option<String>,
+    /// What is wrong with the deadline, if something is.
+    wrong: Option<Box<Problem>>,
+    slot: Option<Slot>,
+    orphan: bool,
     call: CallContext,
 }
 
@@ -33,12 +46,24 @@ impl Caller {
         let credentials = headers.get(AUTHORIZATION);
         let trace = text(mesh::TRACEPARENT).and_then(Traceparent::parse);
         let trace = trace.map_or_else(Traceparent::root, Traceparent::child);
+        let (deadline, wrong) = match deadline::read(headers) {
+            Ok(within) => (within.map(|within| Instant::now() + within), None),
+            Err(problem) => (None, Some(Box::new(problem))),
+        };
         Self {
             agent,
+            wrong,
             principal: credentials.map_or_else(String::new, |value| digest(value.as_bytes())),
             affinity: text(mesh::AFFINITY)
                 .filter(|route| is_route(route))
                 .map(str::to_owned),
+            last_event: headers
+                .get(mesh::LAST_EVENT_ID)
+                .map(|id| id.to_str().unwrap_or_default().to_owned()),
+            slot: text(mesh::SLOT)
+                .and_then(|slot| slot.parse().ok())
+                .map(Slot),
+            orphan: text(mesh::ORPHAN) == Some("1"),
             call: CallContext {
                 traceparent: Some(trace.to_string()),
                 hops: text(mesh::HOPS)
@@ -47,8 +72,27 @@ impl Caller {
                 authorization: credentials
                     .and_then(|value| value.to_str().ok())
                     .map(str::to_owned),
+                deadline,
+                ..CallContext::default()
             },
         }
+    }
+
+    /// When the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`mesh_proto::Fault::InvalidRequest`], where it said so in a way that can't be read.
+    pub fn deadline(&self) -> Result<Option<Instant>, Problem> {
+        match &self.wrong {
+            Some(problem) => Err(Problem::clone(problem)),
+            None => Ok(self.call.deadline),
+        }
+    }
+
+    /// A digest of the caller's credentials; empty where there are none.
+    #[must_use]
+    pub fn principal(&self) -> &str {
+        &self.principal
     }
 
     /// The agent that is called.
@@ -61,6 +105,24 @@ impl Caller {
     #[must_use]
     pub fn affinity(&self) -> Option<&str> {
         self.affinity.as_deref()
+    }
+
+    /// The last event that the caller saw of the task that it asks for, as it wrote it.
+    #[must_use]
+    pub fn last_event(&self) -> Option<&str> {
+        self.last_event.as_deref()
+    }
+
+    /// The slot that the router placed the call by.
+    #[must_use]
+    pub const fn slot(&self) -> Option<Slot> {
+        self.slot
+    }
+
+    /// Whether the router says that the owner of the task is gone.
+    #[must_use]
+    pub const fn is_orphan(&self) -> bool {
+        self.orphan
     }
 
     /// What goes along to tools and other agents.
@@ -92,18 +154,6 @@ impl fmt::Debug for Caller {
             .field("trace", &self.call.trace())
             .finish_non_exhaustive()
     }
-}
-
-/// Half of a SHA-256: enough that nobody finds credentials with the same one.
-fn digest(credentials: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, credentials);
-    let half = digest.as_ref().iter().take(16);
-    half.fold(String::with_capacity(32), |mut text, byte| {
-        if write!(text, "{byte:02x}").is_err() {
-            tracing::debug!("a string takes all that is written to it");
-        }
-        text
-    })
 }
 
 /// Only characters that are safe in a path, since the id that begins with it will stand in one.

@@ -1,6 +1,6 @@
 //! Bodies in and out: read whole within bounds, written whole or as server-sent events.
 
-use std::{convert::Infallible, io::Read as _, time::Duration};
+use std::{io::Read as _, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -10,9 +10,12 @@ use http::{
 };
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody};
-use mesh_proto::{Fault, Problem, sse};
+use mesh_proto::{Fault, Problem, mesh, sse};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use super::moved;
+use crate::task::EventId;
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
@@ -60,19 +63,35 @@ pub(super) fn full(status: StatusCode, kind: &'static str, bytes: Bytes) -> Resp
     response
 }
 
-/// An answer as server-sent events, `data` by `data`, with comments while there are none.
-pub(super) fn events(data: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
-    let frames = stream::unfold(Box::pin(data), |mut data| async {
-        let piece = match tokio::time::timeout(KEEP_ALIVE, data.next()).await {
-            Err(_) => sse::comment("keep-alive"),
-            Ok(Some(data)) => sse::write(&sse::Event {
-                id: None,
+/// What comes next in a stream.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// An event of the task, in the binding's own words.
+    Event(EventId, Bytes),
+    /// What went wrong, which ends the stream.
+    Problem(Bytes),
+    /// The stream breaks here.
+    Break,
+}
+
+/// An answer as server-sent events, piece by piece, with comments while there are none.
+pub(super) fn events(pieces: impl Stream<Item = Piece> + Send + 'static) -> Response<Body> {
+    let frames = stream::unfold(Box::pin(pieces), |mut pieces| async {
+        let event = |id, data| {
+            sse::write(&sse::Event {
+                id,
                 event: None,
                 data,
-            }),
+            })
+        };
+        let bytes = match tokio::time::timeout(KEEP_ALIVE, pieces.next()).await {
+            Err(_) => Ok(sse::comment("keep-alive")),
+            Ok(Some(Piece::Event(id, data))) => Ok(event(Some(id.to_string()), data)),
+            Ok(Some(Piece::Problem(data))) => Ok(event(None, data)),
+            Ok(Some(Piece::Break)) => Err(moved::broken()),
             Ok(None) => return None,
         };
-        Some((Ok::<_, Infallible>(Frame::data(piece)), data))
+        Some((bytes.map(Frame::data), pieces))
     });
     let mut response = Response::new(wrap(StreamBody::new(frames)));
     let headers = response.headers_mut();
@@ -80,6 +99,15 @@ pub(super) fn events(data: impl Stream<Item = Bytes> + Send + 'static) -> Respon
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx and its kind hold events back otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// Says in the head of a stream which task it is of.
+pub(super) fn of_task(mut response: Response<Body>, task: &str) -> Response<Body> {
+    // An id that no header can carry is no id of ours, and no router needs it.
+    if let Ok(task) = HeaderValue::from_str(task) {
+        response.headers_mut().insert(mesh::TASK, task);
+    }
     response
 }
 
@@ -111,7 +139,7 @@ fn too_large(max: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{convert::Infallible, io::Write as _};
 
     use super::*;
 
@@ -155,10 +183,13 @@ mod tests {
     async fn a_silent_stream_says_that_it_lives() {
         let data = stream::once(async {
             tokio::time::sleep(Duration::from_secs(40)).await;
-            Bytes::from_static(b"{}")
+            Piece::Event(EventId::parse("2-7").unwrap(), Bytes::from_static(b"{}"))
         });
         let body = events(data).into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body, ": keep-alive\n\n: keep-alive\n\ndata: {}\n\n");
+        assert_eq!(
+            body,
+            ": keep-alive\n\n: keep-alive\n\nid: 2-7\ndata: {}\n\n"
+        );
     }
 
     #[tokio::test(start_paused = true)]

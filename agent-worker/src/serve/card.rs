@@ -1,7 +1,7 @@
 //! Agent cards: what an agent is and where it is spoken to.
 //!
 //! # Invariants
-//! - A card promises what the desk does, and nothing else: no push, no extended card, no binding that
+//! - A card promises what the desk does, and nothing else: no extended card, no binding that
 //!   the agents file leaves out.
 //! - Its ETag changes with its content only, so that a cache holds it across restarts.
 
@@ -111,7 +111,7 @@ fn card(facts: &CardFacts, base: &str, alone: bool) -> AgentCard {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capabilities: Some(AgentCapabilities {
             streaming: Some(true),
-            push_notifications: Some(false),
+            push_notifications: Some(true),
             extended_agent_card: Some(false),
             extensions: Vec::new(),
         }),

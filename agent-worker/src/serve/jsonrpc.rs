@@ -1,22 +1,23 @@
 //! The JSON-RPC binding: one envelope in, one envelope or a stream of envelopes out.
 //!
 //! # Invariants
-//! - Every answer has HTTP status 200 and the caller's id, `null` where there is none to be known.
+//! - Every answer has the caller's id, `null` where there is none to be known, and HTTP status 200, but for
+//!   what a router must see without reading it: that the worker is full, or another holds the task.
 //! - An error before the first event is an ordinary answer, never a stream.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{Response, StatusCode};
 use mesh_proto::{
-    Operation, Problem,
+    Fault, Operation, Problem,
     jsonrpc::{self, RawId},
     scan,
 };
 
 use super::{
     JSON,
-    body::{self, Body},
-    version,
+    body::{self, Body, Piece},
+    moved, version,
 };
 use crate::{
     desk::{Caller, Desk},
@@ -43,12 +44,29 @@ pub(super) async fn answer(
         Ok(Answer::Whole(bytes)) => write(bytes),
         Ok(Answer::Stream(events)) => {
             let id = call.id;
-            body::events(events.map(move |event| match event {
-                Ok(event) => jsonrpc::result(&id, &event),
-                Err(problem) => jsonrpc::error(&id, &problem),
-            }))
+            let task = events.task_id().to_owned();
+            let pieces = events.map(move |event| match event {
+                Ok(told) => Piece::Event(told.id, jsonrpc::result(&id, &*told.event)),
+                Err(problem) if moved::is_moved(&problem) => Piece::Break,
+                Err(problem) => Piece::Problem(jsonrpc::error(&id, &problem)),
+            });
+            body::of_task(body::events(pieces), &task)
         }
-        Err(problem) => write(jsonrpc::error(&call.id, &problem)),
+        Err(mut problem) => {
+            let owner = moved::owner(&mut problem);
+            let mut response = write(jsonrpc::error(&call.id, &problem));
+            *response.status_mut() = status(&problem);
+            moved::to(owner, response)
+        }
+    }
+}
+
+/// What a router must see without reading the answer: that nothing was done, and another may be asked.
+fn status(problem: &Problem) -> StatusCode {
+    match problem.fault {
+        Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Fault::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::OK,
     }
 }
 
@@ -90,10 +108,20 @@ async fn operate(
         Operation::CancelTask => {
             jsonrpc::result(id, &desk.cancel(caller, jsonrpc::params(body)?).await?)
         }
-        Operation::CreateTaskPushNotificationConfig
-        | Operation::GetTaskPushNotificationConfig
-        | Operation::ListTaskPushNotificationConfigs
-        | Operation::DeleteTaskPushNotificationConfig => return Err(Desk::no_push()),
+        Operation::CreateTaskPushNotificationConfig => jsonrpc::result(
+            id,
+            &desk.create_config(caller, jsonrpc::params(body)?).await?,
+        ),
+        Operation::GetTaskPushNotificationConfig => {
+            jsonrpc::result(id, &desk.config(caller, jsonrpc::params(body)?).await?)
+        }
+        Operation::ListTaskPushNotificationConfigs => {
+            jsonrpc::result(id, &desk.configs(caller, jsonrpc::params(body)?).await?)
+        }
+        Operation::DeleteTaskPushNotificationConfig => {
+            desk.delete_config(caller, jsonrpc::params(body)?).await?;
+            jsonrpc::result(id, &serde_json::Map::new())
+        }
         Operation::GetExtendedAgentCard => return Err(Desk::no_extended_card()),
     };
     Ok(Answer::Whole(whole))

@@ -4,7 +4,6 @@
 //! - An error has the status of the table and a body in the form of `google.rpc.Status`, before a
 //!   stream and, as its last event, in one.
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{Response, StatusCode};
 use mesh_proto::{
@@ -14,7 +13,8 @@ use mesh_proto::{
 
 use super::{
     JSON,
-    body::{self, Body},
+    body::{self, Body, Piece},
+    moved,
 };
 use crate::{
     desk::{Caller, Desk},
@@ -30,7 +30,7 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     match operate(desk, caller, route, body).await {
         Ok(response) => response,
-        Err(problem) => refuse(&problem),
+        Err(mut problem) => moved::to(moved::owner(&mut problem), refuse(&problem)),
     }
 }
 
@@ -53,10 +53,21 @@ async fn operate(
         Operation::GetTask => whole(&desk.task(caller, route.get_task()?).await?),
         Operation::ListTasks => whole(&desk.tasks(caller, route.list_tasks()?).await?),
         Operation::CancelTask => whole(&desk.cancel(caller, route.cancel_task(body)?).await?),
-        Operation::CreateTaskPushNotificationConfig
-        | Operation::GetTaskPushNotificationConfig
-        | Operation::ListTaskPushNotificationConfigs
-        | Operation::DeleteTaskPushNotificationConfig => return Err(Desk::no_push()),
+        Operation::CreateTaskPushNotificationConfig => whole(
+            &desk
+                .create_config(caller, route.create_config(body)?)
+                .await?,
+        ),
+        Operation::GetTaskPushNotificationConfig => {
+            whole(&desk.config(caller, route.get_config()).await?)
+        }
+        Operation::ListTaskPushNotificationConfigs => {
+            whole(&desk.configs(caller, route.list_configs()?).await?)
+        }
+        Operation::DeleteTaskPushNotificationConfig => {
+            desk.delete_config(caller, route.delete_config()).await?;
+            whole(&serde_json::Map::new())
+        }
         Operation::GetExtendedAgentCard => return Err(Desk::no_extended_card()),
     })
 }
@@ -69,11 +80,11 @@ fn whole(answer: &impl serde::Serialize) -> Response<Body> {
 }
 
 fn stream(events: Events) -> Response<Body> {
-    let data = |event: Result<_, Problem>| -> Bytes {
-        match event {
-            Ok(event) => json::to_bytes(&event),
-            Err(problem) => rest::error(&problem).1,
-        }
-    };
-    body::events(events.map(data))
+    let task = events.task_id().to_owned();
+    let pieces = events.map(|event| match event {
+        Ok(told) => Piece::Event(told.id, json::to_bytes(&*told.event)),
+        Err(problem) if moved::is_moved(&problem) => Piece::Break,
+        Err(problem) => Piece::Problem(rest::error(&problem).1),
+    });
+    body::of_task(body::events(pieces), &task)
 }

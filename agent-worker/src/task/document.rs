@@ -164,7 +164,7 @@ impl Task {
 
     fn status(&self, now: u64) -> TaskStatus {
         let message = self.phase.text().map(|text| Message {
-            message_id: uuid::Uuid::new_v4().to_string(),
+            message_id: mesh_runtime::dice::uuid().to_string(),
             context_id: self.body.context_id.clone(),
             task_id: self.body.id.clone(),
             role: Role::Agent.into(),

@@ -3,35 +3,42 @@
 //! # Invariants
 //! - A task is in memory at most once, and only while it is moved on, watched or not yet saved.
 //! - Who moves a task on holds it in two ways: in this process by `mover`, among processes by the etag.
-//! - No more turns run at once than [`Limits::capacity`]; one more is refused, not queued, so that a
-//!   router can take it elsewhere.
+//! - No more turns are begun than [`Limits::capacity`]; one more is refused, not queued, so that a router
+//!   can take it elsewhere. What is adopted comes on top of that: at most what a lost worker had.
+
+mod ask;
+mod begin;
+mod custody;
+mod hooks;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
     },
 };
 
+use mesh_fabric::state::{self, Etag};
 use mesh_proto::{
-    Fault, Problem,
+    Problem,
     a2a::{self, stream_response::Payload},
-    mesh::{WorkerReport, WorkerState},
+    mesh::{self, Load, WorkerReport, WorkerState},
 };
-use mesh_runtime::{clock, drain::Drain};
+use mesh_runtime::drain::Drain;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::watch, time::Instant};
+use tracing::warn;
 
 use super::{
-    document::Task,
-    live::{Events, Live},
-    metrics::Metrics,
-    problem::{busy, elsewhere, final_state, not_cancelable, not_found, unavailable},
-    runner::{Begun, Runner, Start},
-    state::{Event, Phase},
+    document::Task, live::Live, metrics::Metrics, problem::unavailable, shelf::Shelf,
+    survival::Membership,
 };
-use crate::record::{self, Records, Scope, TaskKey};
+use crate::{
+    notify::Notifier,
+    record::{self, Custody, Move, Record, Records, Scope, Taken, TaskKey},
+    session::Item,
+};
 
 /// How much a worker takes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,126 +60,46 @@ pub struct Ledger(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     live: Mutex<HashMap<TaskKey, Arc<Live>>>,
+    /// What was told of tasks that are in memory no more.
+    shelf: Mutex<Shelf>,
     records: Records,
+    membership: Membership,
     limits: Limits,
     metrics: Metrics,
     drain: Drain,
     in_flight: AtomicU32,
-    draining: AtomicBool,
+    state: watch::Sender<WorkerState>,
+    notifier: OnceLock<Notifier>,
 }
 
 impl Ledger {
-    /// A ledger over a store. Turns run in the drain.
+    /// A ledger over a store that nobody shares. Turns run in the drain.
     #[must_use]
     pub fn new(records: Records, limits: Limits, metrics: Metrics, drain: Drain) -> Self {
+        Self::among(Membership::default(), records, limits, metrics, drain)
+    }
+
+    /// A ledger of one of the workers that share a store. Turns run in the drain.
+    #[must_use]
+    pub fn among(
+        membership: Membership,
+        records: Records,
+        limits: Limits,
+        metrics: Metrics,
+        drain: Drain,
+    ) -> Self {
         Self(Arc::new(Inner {
             live: Mutex::default(),
+            shelf: Mutex::default(),
             records,
+            membership,
             limits,
             metrics,
             drain,
             in_flight: AtomicU32::new(0),
-            draining: AtomicBool::new(false),
+            state: watch::Sender::new(WorkerState::Active),
+            notifier: OnceLock::new(),
         }))
-    }
-
-    /// Begins a turn: of a new task, or of the one that the message names.
-    ///
-    /// # Errors
-    /// [`Fault::Unavailable`] when the worker is full, drains, or its store does not answer;
-    /// [`Fault::TaskNotFound`]; [`Fault::InvalidParams`] when the task is of another context;
-    /// [`Fault::UnsupportedOperation`] when the task takes no message now.
-    pub async fn start(&self, start: Start) -> Result<Begun, Problem> {
-        let seat = self.seat()?;
-        let cancel = CancellationToken::new();
-        let live = match start.message.task_id.as_str() {
-            "" => self.create(&start, cancel.clone()).await?,
-            id => self.resume(&start, id, cancel.clone()).await?,
-        };
-        let begun = Begun::new(&live, self, start.follow);
-        let runner = Runner::new(self.clone(), live, start, seat);
-        self.0.drain.spawn("turn", runner.run(cancel));
-        Ok(begun)
-    }
-
-    /// A task as it is now.
-    ///
-    /// # Errors
-    /// [`Fault::TaskNotFound`], [`Fault::Unavailable`].
-    pub async fn read(&self, key: &TaskKey) -> Result<a2a::Task, Problem> {
-        if let Some(live) = self.find(key) {
-            let cell = live.lock();
-            // At rest the store may know more: another worker can have taken the task on.
-            if cell.mover.is_some() || !cell.saved {
-                return Ok(cell.task.body().clone());
-            }
-        }
-        let record = self
-            .records()
-            .task(key)
-            .await
-            .map_err(|e| unavailable(&e))?;
-        record.map(|(task, _)| task).ok_or_else(|| not_found(key))
-    }
-
-    /// Follows a task that is not final.
-    ///
-    /// # Errors
-    /// [`Fault::TaskNotFound`]; [`Fault::UnsupportedOperation`] when it is final;
-    /// [`Fault::Unavailable`] when it runs where we cannot see it.
-    pub async fn follow(&self, key: &TaskKey) -> Result<Events, Problem> {
-        let live = self.open(key).await?;
-        {
-            let cell = live.lock();
-            let phase = cell.task.phase();
-            if phase.is_final() {
-                return Err(final_state(phase, "be followed"));
-            }
-            if cell.mover.is_none() && !phase.is_at_rest() {
-                return Err(elsewhere());
-            }
-        }
-        let live = self.hold(live);
-        Ok(live.watch(self))
-    }
-
-    /// Stops a task.
-    ///
-    /// # Errors
-    /// [`Fault::TaskNotFound`]; [`Fault::TaskNotCancelable`] when it is final, or became so first;
-    /// [`Fault::Unavailable`].
-    pub async fn cancel(&self, key: &TaskKey) -> Result<a2a::Task, Problem> {
-        let live = self.open(key).await?;
-        let live = self.hold(live);
-        let running = {
-            let mut cell = live.lock();
-            match &cell.mover {
-                Some(mover) => {
-                    mover.cancel();
-                    true
-                }
-                None => {
-                    live.occupy(&mut cell, CancellationToken::new());
-                    false
-                }
-            }
-        };
-        let canceled = if running {
-            let task = live.rested().await;
-            let state = task.status.as_ref().map(a2a::TaskStatus::state);
-            (state == Some(a2a::TaskState::Canceled))
-                .then_some(task)
-                .ok_or_else(not_cancelable)
-        } else {
-            let canceled = self.cancel_at_rest(&live).await;
-            match canceled {
-                Ok(_) => live.finish(),
-                Err(_) => live.release(),
-            }
-            canceled
-        };
-        self.retire(&live);
-        canceled
     }
 
     /// The tasks of a scope whose turn runs here, as they are now.
@@ -199,28 +126,45 @@ impl Ledger {
     /// What the worker says of itself; the agents and the boot are for the caller to add.
     #[must_use]
     pub fn report(&self) -> WorkerReport {
+        let Load {
+            in_flight,
+            capacity,
+            state,
+        } = self.load();
         WorkerReport {
-            state: if self.is_draining() {
-                WorkerState::Draining
-            } else {
-                WorkerState::Active
-            },
-            in_flight: self.0.in_flight.load(Ordering::Relaxed),
-            capacity: self.0.limits.capacity,
+            state,
+            in_flight,
+            capacity,
             ..WorkerReport::default()
         }
+    }
+
+    /// How busy the worker is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            in_flight: self.0.in_flight.load(Ordering::Relaxed),
+            capacity: self.0.limits.capacity,
+            state: *self.0.state.borrow(),
+        }
+    }
+
+    /// Whether the worker takes new work, and each change of that.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<WorkerState> {
+        self.0.state.subscribe()
     }
 
     /// Whether new work is refused.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+        *self.0.state.borrow() == WorkerState::Draining
     }
 
     /// Takes no new work from now on, and ends the streams of those who watch tasks at rest: they
     /// could wait longer than the process lives.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.state.send_replace(WorkerState::Draining);
         let all: Vec<_> = self.0.live.lock().values().cloned().collect();
         for live in all {
             live.dismiss();
@@ -237,182 +181,172 @@ impl Ledger {
         let same = all
             .get(&live.key)
             .is_some_and(|held| Arc::ptr_eq(held, live));
-        if same && !live.lock().is_wanted() {
-            all.remove(&live.key);
+        if same {
+            let mut cell = live.lock();
+            if !cell.is_wanted() {
+                all.remove(&live.key);
+                let ring = cell.ring.take();
+                if let Some(etag) = cell.etag.filter(|_| ring.bytes() > 0) {
+                    let mut shelf = self.0.shelf.lock();
+                    shelf.put(live.key.clone(), ring, etag, Instant::now());
+                }
+            }
         }
+    }
+
+    pub(super) fn membership(&self) -> &Membership {
+        &self.0.membership
+    }
+
+    pub(super) fn boot(&self) -> &str {
+        &self.0.membership.boot
+    }
+
+    /// Writes a step of a task, unless the store was last seen not to answer: then nobody waits for it
+    /// again before the lease could be renewed.
+    async fn write(&self, step: Move<'_>) -> Result<Etag, record::Error> {
+        if self.membership().is_down() {
+            return Err(record::Error::Store(state::Error::Closed));
+        }
+        let written = self.records().write(step).await;
+        if let Err(record::Error::Store(error @ state::Error::Unavailable(_))) = &written
+            && self.membership().set_down(true)
+        {
+            warn!(%error, "the store does not answer; running tasks go on");
+        }
+        written
     }
 
     /// Saves what a task has become, then shows it. Used by whoever holds the task.
     pub(super) async fn advance(
         &self,
         live: &Live,
-        change: impl FnOnce(&mut Task) -> Option<Payload>,
+        step: Step<'_>,
+        change: impl FnOnce(&mut Task, &mut Custody) -> Option<Payload>,
     ) -> Result<(), record::Error> {
-        let (mut next, etag) = {
+        let (mut task, mut custody, etag) = {
             let cell = live.lock();
-            (cell.task.clone(), cell.etag)
+            (cell.task.clone(), cell.custody.clone(), cell.etag)
         };
-        let Some(payload) = change(&mut next) else {
+        let left = std::mem::take(&mut custody.owner);
+        let Some(payload) = change(&mut task, &mut custody) else {
             return Ok(());
         };
-        let etag = self.records().save(&live.key, next.body(), etag).await?;
+        let unsent = self.unsent(live, &task, &custody, &payload).await;
+        if task.phase().is_at_rest() {
+            custody.progress = None;
+            custody.released = false;
+        }
+        let record = Record {
+            task: task.body().clone(),
+            custody,
+        };
+        let written = self.write(Move {
+            enters: !record.custody.owner.is_empty(),
+            leaves: &left,
+            message: step.message,
+            said: step.said,
+            unsent: unsent.as_ref().map(|(id, note)| (id.as_str(), note)),
+            ..Move::of(&live.key, &record, etag)
+        });
+        let etag = written.await?;
         let mut cell = live.lock();
-        cell.task = next;
+        cell.task = task;
+        cell.custody = record.custody;
         cell.etag = Some(etag);
-        let slow = cell.tell(payload);
+        let slow = live.announce(&mut cell, payload, unsent.map(|(name, _)| name));
         drop(cell);
         self.metrics().slow(slow);
         Ok(())
     }
 
-    async fn create(&self, start: &Start, mover: CancellationToken) -> Result<Arc<Live>, Problem> {
-        let context = match start.message.context_id.as_str() {
-            "" => start.mint(),
-            given => given.to_owned(),
-        };
-        let key = TaskKey {
-            scope: start.scope.clone(),
-            id: start.mint(),
-        };
-        let mut task = Task::submitted(key.id.clone(), context, clock::unix_millis());
-        task.hear(start.message.clone());
-        let saved = self.records().save(&key, task.body(), None).await;
-        let live = Arc::new(Live::new(
-            key.clone(),
-            task,
-            saved.map_err(|e| unavailable(&e))?,
-        ));
-        live.occupy(&mut live.lock(), mover);
-        self.0.live.lock().insert(key, Arc::clone(&live));
-        Ok(live)
-    }
-
-    async fn resume(
-        &self,
-        start: &Start,
-        id: &str,
-        mover: CancellationToken,
-    ) -> Result<Arc<Live>, Problem> {
-        let key = TaskKey {
-            scope: start.scope.clone(),
-            id: id.to_owned(),
-        };
-        let live = self.open(&key).await?;
-        let live = self.hold(live);
-        {
-            let mut cell = live.lock();
-            if cell.mover.is_some() {
-                return Err(busy());
-            }
-            live.occupy(&mut cell, mover);
-        }
-        let resumed = self.resume_held(&live, start).await;
-        if resumed.is_err() {
-            live.release();
-            self.retire(&live);
-        }
-        resumed.map(|()| live)
-    }
-
-    async fn resume_held(&self, live: &Live, start: &Start) -> Result<(), Problem> {
-        self.refresh(live).await?;
-        {
-            let cell = live.lock();
-            let (phase, body) = (cell.task.phase(), cell.task.body());
-            let context = &start.message.context_id;
-            if !context.is_empty() && *context != body.context_id {
-                let message = "message.contextId is not the context of message.taskId";
-                return Err(Problem::new(Fault::InvalidParams, message));
-            }
-            match phase {
-                Phase::InputRequired(_) => {}
-                phase if phase.is_final() => return Err(final_state(phase, "take a message")),
-                _ => return Err(busy()),
-            }
-        }
-        let message = start.message.clone();
-        let begin = |task: &mut Task| {
-            task.hear(message);
-            let update = task.step(Event::Begin, clock::unix_millis());
-            update.ok().map(Payload::StatusUpdate)
-        };
-        self.advance(live, begin).await.map_err(|e| unavailable(&e))
-    }
-
-    async fn cancel_at_rest(&self, live: &Live) -> Result<a2a::Task, Problem> {
-        self.refresh(live).await?;
-        if live.lock().task.phase().is_final() {
-            return Err(not_cancelable());
-        }
-        let cancel = |task: &mut Task| {
-            let update = task.step(Event::Cancel, clock::unix_millis());
-            update.ok().map(Payload::StatusUpdate)
-        };
-        self.advance(live, cancel)
-            .await
-            .map_err(|e| unavailable(&e))?;
-        self.metrics().settled(a2a::TaskState::Canceled);
-        Ok(live.lock().task.body().clone())
-    }
-
     /// Takes over what another worker may have written since. Only for whoever holds the task.
     pub(super) async fn refresh(&self, live: &Live) -> Result<(), Problem> {
-        let record = self
-            .records()
-            .task(&live.key)
-            .await
-            .map_err(|e| unavailable(&e))?;
+        let read = self.records().task(&live.key).await;
         // A store in memory may have forgotten it; then what we hold is all there is.
-        if let Some((body, etag)) = record {
-            let mut cell = live.lock();
-            if cell.etag != Some(etag) {
-                cell.task =
-                    Task::restored(body).ok_or_else(|| unavailable(&record::Error::Unreadable))?;
-                cell.etag = Some(etag);
-            }
+        if let Some((record, etag)) = read.map_err(|e| unavailable(&e))? {
+            let task = Task::restored(record.task);
+            let task = task.ok_or_else(|| unavailable(&record::Error::Unreadable))?;
+            live.lock().renew(task, record.custody, etag);
         }
         Ok(())
+    }
+
+    /// The tasks whose turn runs here.
+    pub(super) fn moving(&self) -> Vec<Arc<Live>> {
+        let all = self.0.live.lock();
+        let moving = all.values().filter(|live| live.lock().mover.is_some());
+        moving.cloned().collect()
+    }
+
+    /// Takes a task out of memory, whoever watches it.
+    fn forget(&self, live: &Arc<Live>) {
+        let mut all = self.0.live.lock();
+        if all
+            .get(&live.key)
+            .is_some_and(|held| Arc::ptr_eq(held, live))
+        {
+            all.remove(&live.key);
+        }
     }
 
     fn find(&self, key: &TaskKey) -> Option<Arc<Live>> {
         self.0.live.lock().get(key).cloned()
     }
 
-    async fn open(&self, key: &TaskKey) -> Result<Arc<Live>, Problem> {
-        if let Some(live) = self.find(key) {
-            return Ok(live);
-        }
-        let record = self
-            .records()
-            .task(key)
-            .await
-            .map_err(|e| unavailable(&e))?;
-        let (body, etag) = record.ok_or_else(|| not_found(key))?;
-        let task = Task::restored(body).ok_or_else(|| unavailable(&record::Error::Unreadable))?;
-        Ok(Arc::new(Live::new(key.clone(), task, etag)))
-    }
-
     /// Puts a task into memory; the one that is there already wins.
     fn hold(&self, live: Arc<Live>) -> Arc<Live> {
+        self.have_told(&live);
         let mut all = self.0.live.lock();
-        Arc::clone(all.entry(live.key.clone()).or_insert(live))
+        match all.entry(live.key.clone()) {
+            Entry::Occupied(held) => Arc::clone(held.get()),
+            Entry::Vacant(free) => {
+                let mut cell = live.lock();
+                let mut shelf = self.0.shelf.lock();
+                let etag = cell.etag;
+                if let Some(ring) = etag.and_then(|e| shelf.take(&live.key, e, Instant::now())) {
+                    cell.ring = ring;
+                }
+                drop((cell, shelf));
+                Arc::clone(free.insert(live))
+            }
+        }
     }
 
-    fn seat(&self) -> Result<Seat, Problem> {
-        if self.is_draining() {
-            return Err(Problem::new(
-                Fault::Unavailable,
-                "the worker is shutting down",
-            ));
-        }
-        let taken = self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        let seat = Seat(self.clone());
-        self.metrics().in_flight.inc();
-        if taken >= self.0.limits.capacity {
-            return Err(Problem::new(Fault::Unavailable, "the worker is full"));
-        }
-        Ok(seat)
+    /// A seat as a turn has it.
+    #[cfg(test)]
+    pub(crate) fn take_a_seat(&self) -> impl Sized + use<> {
+        self.any_seat()
     }
+
+    /// A place for a turn that must run, full or not: the worker that had it is gone.
+    fn any_seat(&self) -> Seat {
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.metrics().in_flight.inc();
+        Seat(self.clone())
+    }
+}
+
+/// Where a task was found.
+enum Found {
+    /// Somebody in this process moves it on.
+    Here(Arc<Live>),
+    /// Nobody does. It is not always in memory.
+    AtRest(Arc<Live>),
+}
+
+/// What is written together with a step of a task.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Step<'a> {
+    /// The message that it takes, by its id.
+    pub(super) message: Option<(&'a str, &'a Taken)>,
+    /// What it adds to the conversation.
+    pub(super) said: &'a [Item],
+}
+
+/// Whether a problem sends its caller to another worker.
+pub(crate) fn is_moved(problem: &Problem) -> bool {
+    problem.metadata.contains_key(mesh::OWNER)
 }
 
 /// A place among the turns that run at once, given back when it is dropped.

@@ -17,6 +17,23 @@ pub struct Metrics {
     pub(super) turn_seconds: Histogram,
     pub(super) unsaved: Counter,
     slow: Counter,
+    resumed: Family<Resumption, Counter>,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Resumption {
+    outcome: Resumed,
+}
+
+/// What came of naming the last event that was seen.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Resumed {
+    /// All that followed was told.
+    Replayed,
+    /// Not all that followed is held: the task as it is was told.
+    Snapshot,
+    /// The name is none of ours; the same.
+    Unreadable,
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -49,6 +66,19 @@ impl EncodeLabelValue for Settled {
     }
 }
 
+impl EncodeLabelValue for Resumed {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        std::fmt::Write::write_str(
+            encoder,
+            match self {
+                Self::Replayed => "replayed",
+                Self::Snapshot => "snapshot",
+                Self::Unreadable => "unreadable",
+            },
+        )
+    }
+}
+
 impl Metrics {
     /// Makes the counts, all at zero, and shows them in a registry.
     #[must_use]
@@ -75,6 +105,11 @@ impl Metrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "mesh_worker_streams_resumed",
+            "Subscriptions that named the last event seen",
+            metrics.resumed.clone(),
+        );
         registry.register(
             "mesh_worker_tasks",
             "Tasks by the state that they came to rest in",
@@ -108,6 +143,11 @@ impl Metrics {
         self.settled.get_or_create_owned(&Labels { state }).inc();
     }
 
+    pub(super) fn resumed(&self, outcome: Resumed) {
+        let outcome = Resumption { outcome };
+        self.resumed.get_or_create_owned(&outcome).inc();
+    }
+
     pub(super) fn slow(&self, watchers: usize) {
         if watchers > 0 {
             self.slow.inc_by(watchers as u64);
@@ -131,8 +171,13 @@ impl Default for Metrics {
         ] {
             settled.get_or_create_owned(&Labels { state });
         }
+        let resumed = Family::default();
+        for outcome in [Resumed::Replayed, Resumed::Snapshot, Resumed::Unreadable] {
+            resumed.get_or_create_owned(&Resumption { outcome });
+        }
         Self {
             settled,
+            resumed,
             in_flight: Gauge::default(),
             turns: Counter::default(),
             tool_calls: Counter::default(),

@@ -1,6 +1,6 @@
 //! What a caller is told when a task cannot do what is asked.
 
-use mesh_proto::{Fault, Problem};
+use mesh_proto::{Fault, Problem, mesh};
 use tracing::error;
 
 use super::state::Phase;
@@ -26,6 +26,12 @@ pub(super) fn elsewhere() -> Problem {
         Fault::Unavailable,
         "the task was begun by a worker that is not this one",
     )
+}
+
+/// Nothing was done, and which boot would do it; empty where that is not known.
+pub(super) fn moved(owner: &str) -> Problem {
+    let text = "another worker has the task";
+    Problem::new(Fault::Unavailable, text).with(mesh::OWNER, owner)
 }
 
 pub(super) fn final_state(phase: &Phase, wish: &str) -> Problem {

@@ -1,14 +1,22 @@
-//! Runs one turn of one task, from its first step to the task's rest.
+//! Runs one turn of one task, from its first step, or from where another worker left it, to the task's
+//! rest.
 //!
 //! # Invariants
 //! - It alone changes its task while the turn runs.
-//! - However the turn ends (by itself, canceled, in a panic), the task comes to rest and says how.
-//! - The conversation is stored before the task's rest, so that a follow-up finds it.
+//! - However the turn ends (by itself, canceled, in a panic), the task comes to rest and says how; but
+//!   where the task is another worker's by then, this one says nothing.
+//! - What was said joins the conversation in the write that puts the task to rest: once, whoever ends it.
+//! - The turn passes a boundary only after it is noted how far it has come, or while the store does not
+//!   answer.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use mesh_proto::a2a::{self, Message, TaskState, stream_response::Payload};
+use mesh_proto::{
+    Problem,
+    a2a::{self, Message, Role, TaskState, stream_response::Payload},
+    mesh::Slot,
+};
 use mesh_runtime::clock;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -16,15 +24,15 @@ use tracing::{error, info, warn};
 
 use super::{
     document::{Piece, Task, TooLarge},
-    ledger::{Ledger, Seat},
+    ledger::{Ledger, Seat, Step as Written},
     live::{Events, Live},
     state::Event,
 };
 use crate::{
     agent::Agent,
-    record::{self, Scope},
+    record::{self, Custody, Scope},
     session::{CallContext, Entry, Item},
-    turn::{Outcome, Step, TurnAsk},
+    turn::{Boundary, Outcome, Step, TurnAsk},
 };
 
 /// Steps that wait to be shown; the turn waits after that.
@@ -33,6 +41,9 @@ const STEPS: usize = 64;
 /// How often a rest is written to a store that does not answer, and how long between.
 const SAVES: u32 = 4;
 const SAVE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a turn waits for a store that does not say what was said before.
+const READ_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A message for an agent, with all that its task needs.
 #[derive(Clone, Debug)]
@@ -47,18 +58,34 @@ pub struct Start {
     pub affinity: Option<String>,
     /// Where the call comes from.
     pub call: CallContext,
+    /// The slot that the router placed the call by.
+    pub slot: Option<Slot>,
+    /// Whether the router says that the owner of the task is gone.
+    pub orphan: bool,
     /// Whether the caller wants to follow.
     pub follow: bool,
+    /// Where the caller wants the task's events pushed, checked.
+    pub hook: Option<a2a::TaskPushNotificationConfig>,
 }
 
 impl Start {
     /// A new id, under the route that the router gave.
     pub(super) fn mint(&self) -> String {
-        let id = uuid::Uuid::new_v4();
+        let id = mesh_runtime::dice::uuid();
         match &self.affinity {
             Some(route) => format!("{route}.{id}"),
             None => id.to_string(),
         }
+    }
+
+    /// Where the events of its task are to be pushed.
+    pub(super) fn hooks(&self, task: &str) -> Vec<a2a::TaskPushNotificationConfig> {
+        let hook = self.hook.iter().cloned();
+        hook.map(|hook| a2a::TaskPushNotificationConfig {
+            task_id: task.to_owned(),
+            ..hook
+        })
+        .collect()
     }
 }
 
@@ -74,7 +101,15 @@ impl Begun {
     pub(super) fn new(live: &Arc<Live>, ledger: &Ledger, follow: bool) -> Self {
         Self {
             live: Arc::clone(live),
-            events: follow.then(|| live.watch(ledger)),
+            events: follow.then(|| live.watch(ledger, None, true).0),
+        }
+    }
+
+    /// The same for a task whose turn is over already: whoever follows gets it as it is, and the end.
+    pub(super) fn over(live: &Arc<Live>, ledger: &Ledger, follow: bool) -> Self {
+        Self {
+            live: Arc::clone(live),
+            events: follow.then(|| live.snapshot(ledger)),
         }
     }
 
@@ -84,8 +119,17 @@ impl Begun {
         self.live.lock().task.body().clone()
     }
 
+    /// Whether a store knows of the task.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        !self.live.lock().unstored
+    }
+
     /// The task once it rests. Dropping the future changes nothing for the task.
-    pub async fn rested(&self) -> a2a::Task {
+    ///
+    /// # Errors
+    /// Where it went, when another worker has it by then.
+    pub async fn rested(&self) -> Result<a2a::Task, Problem> {
         self.live.rested().await
     }
 }
@@ -93,19 +137,59 @@ impl Begun {
 pub(super) struct Runner {
     ledger: Ledger,
     live: Arc<Live>,
-    start: Start,
+    agent: Agent,
+    /// What the turn is about; an adopted one may have lost it.
+    message: Option<Message>,
+    call: CallContext,
     items: Vec<Item>,
     tool_calls: u64,
+    /// What the task was taken under. Where it has another by now, somebody else has moved it on.
+    fence: u64,
     _seat: Seat,
+}
+
+/// How a turn came to its end.
+enum Ended {
+    /// The task moves on by this.
+    With(Event),
+    /// It left this worker, or is to.
+    Leaving,
 }
 
 impl Runner {
     pub(super) fn new(ledger: Ledger, live: Arc<Live>, start: Start, seat: Seat) -> Self {
+        let fence = live.lock().custody.fence;
         Self {
             ledger,
             live,
-            start,
+            fence,
+            agent: start.agent,
+            message: Some(start.message),
+            call: start.call,
             items: Vec::new(),
+            tool_calls: 0,
+            _seat: seat,
+        }
+    }
+
+    /// A turn that another worker has begun.
+    pub(super) fn adopted(ledger: Ledger, live: Arc<Live>, agent: Agent, seat: Seat) -> Self {
+        let (message, progress, fence) = {
+            let cell = live.lock();
+            let mut said = cell.task.body().history.iter().rev();
+            let message = said.find(|message| message.role() == Role::User).cloned();
+            let custody = &cell.custody;
+            let progress = custody.progress.clone().unwrap_or_default();
+            (message, progress, custody.fence)
+        };
+        Self {
+            ledger,
+            live,
+            fence,
+            agent,
+            message,
+            call: progress.call(),
+            items: progress.items,
             tool_calls: 0,
             _seat: seat,
         }
@@ -113,81 +197,137 @@ impl Runner {
 
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let begun = Instant::now();
-        let event = Box::pin(self.turn(&cancel)).await;
-        if let Err(error) = self.remember().await {
-            error!(%error, task = %self.live.key.id, "the conversation could not be stored");
+        let ended = Box::pin(self.turn(&cancel)).await;
+        match ended {
+            _ if self.is_lost() => {}
+            Ended::With(event) => self.settle(event).await,
+            Ended::Leaving => self.ledger.hand_over(&self.live).await,
         }
-        self.settle(event).await;
         let took = begun.elapsed();
         let metrics = self.ledger.metrics();
         metrics.turns.inc();
         metrics.tool_calls.inc_by(self.tool_calls);
         metrics.turn_seconds.observe(took.as_secs_f64());
+        let is_lost = self.is_lost();
         let (state, context) = {
             let cell = self.live.lock();
-            let body = cell.task.body();
-            (cell.task.phase().state(), body.context_id.clone())
+            let context = cell.task.body().context_id.clone();
+            (cell.task.phase().state(), context)
         };
-        metrics.settled(state);
+        if !is_lost {
+            metrics.settled(state);
+        }
         info!(
-            trace = self.start.call.trace(),
-            agent = %self.start.scope.agent,
+            trace = self.call.trace(),
+            agent = %self.live.key.scope.agent,
             task = %self.live.key.id,
             context,
             state = state.as_str_name(),
+            left = is_lost,
             tool_calls = self.tool_calls,
             millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "turn"
         );
-        self.live.finish();
-        self.ledger.retire(&self.live);
+        if !is_lost {
+            self.live.finish();
+            self.ledger.retire(&self.live);
+        }
+    }
+
+    /// Whether the task is another's by now, or what another has made of it.
+    fn is_lost(&self) -> bool {
+        let cell = self.live.lock();
+        cell.gone.is_some() || cell.custody.fence != self.fence
+    }
+
+    /// What the turn is asked, or why it cannot be.
+    async fn ask(&self, boundaries: mpsc::Sender<Boundary>) -> Result<TurnAsk, Event> {
+        let (context, step, unstored) = {
+            let cell = self.live.lock();
+            let context = cell.task.body().context_id.clone();
+            (context, cell.custody.step, cell.unstored)
+        };
+        let history = self.history(&context, unstored).await?;
+        let lost = || Event::Fail("the message is no more known".to_owned());
+        Ok(TurnAsk {
+            task_id: self.live.key.id.clone(),
+            scope: self.live.key.scope.clone(),
+            context_id: context,
+            message: self.message.clone().ok_or_else(lost)?,
+            history,
+            call: self.call.clone(),
+            step,
+            done: self.items.clone(),
+            boundaries: Some(boundaries),
+        })
+    }
+
+    /// What was said before. A task that was taken is not failed by a store that is away for a moment.
+    async fn history(&self, context: &str, unstored: bool) -> Result<Vec<Item>, Event> {
+        let records = self.ledger.records();
+        let since = Instant::now();
+        loop {
+            match records.conversation(&self.live.key.scope, context).await {
+                Ok(history) => return Ok(history),
+                Err(error) if unstored => {
+                    warn!(%error, "a turn begins without what was said before");
+                    return Ok(Vec::new());
+                }
+                Err(record::Error::Store(error)) if since.elapsed() < READ_PATIENCE => {
+                    warn!(%error, task = %self.live.key.id, "a turn waits for what was said before");
+                    tokio::time::sleep(SAVE_PAUSE).await;
+                }
+                Err(error) => {
+                    error!(%error, "a conversation cannot be read");
+                    return Err(Event::Fail("the conversation cannot be read".to_owned()));
+                }
+            }
+        }
     }
 
     /// Runs the turn and shows its steps; what the task becomes at its end.
-    async fn turn(&mut self, cancel: &CancellationToken) -> Event {
-        let context = self.live.lock().task.body().context_id.clone();
-        let history = self
-            .ledger
-            .records()
-            .conversation(&self.start.scope, &context)
-            .await;
-        let history = match history {
-            Ok(history) => history,
-            Err(error) => {
-                error!(%error, "a conversation cannot be read");
-                return Event::Fail("the conversation cannot be read".to_owned());
-            }
+    async fn turn(&mut self, cancel: &CancellationToken) -> Ended {
+        // One place: the turn waits at each boundary until it may pass.
+        let (boundaries, mut reached) = mpsc::channel(1);
+        let ask = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return self.stopped(),
+            ask = self.ask(boundaries) => ask,
+        };
+        let ask = match ask {
+            Ok(ask) => ask,
+            Err(event) => return Ended::With(event),
         };
         self.begin();
-        let ask = TurnAsk {
-            task_id: self.live.key.id.clone(),
-            context_id: context,
-            message: self.start.message.clone(),
-            history,
-            call: self.start.call.clone(),
-        };
         let (steps, mut shown) = mpsc::channel(STEPS);
-        let agent = self.start.agent.clone();
+        let agent = self.agent.clone();
         // A panic in a tool or a model is that task's failure, not the worker's.
         let mut turn = Box::pin(AssertUnwindSafe(agent.turn(ask, &steps)).catch_unwind());
         let ended = loop {
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Event::Cancel,
+                () = cancel.cancelled() => return self.stopped(),
                 Some(step) = shown.recv() => {
                     if let Err(error) = self.show(step) {
-                        return Event::Fail(error.to_string());
+                        return Ended::With(Event::Fail(error.to_string()));
                     }
+                }
+                Some(boundary) = reached.recv() => {
+                    if self.note(&boundary).await {
+                        return Ended::Leaving;
+                    }
+                    // A turn that has ended meanwhile waits for nothing.
+                    boundary.passed.send(()).ok();
                 }
                 ended = &mut turn => break ended,
             }
         };
         while let Ok(step) = shown.try_recv() {
             if let Err(error) = self.show(step) {
-                return Event::Fail(error.to_string());
+                return Ended::With(Event::Fail(error.to_string()));
             }
         }
-        match ended {
+        Ended::With(match ended {
             Ok(Outcome::Completed { message }) => Event::Complete(message),
             Ok(Outcome::InputRequired { ask }) => Event::Ask(ask),
             Ok(Outcome::Rejected { reason }) => Event::Reject(reason),
@@ -196,7 +336,38 @@ impl Runner {
                 error!(task = %self.live.key.id, "a turn panicked");
                 Event::Fail("the agent met a fault of its own".to_owned())
             }
+        })
+    }
+
+    /// Who stopped the turn: a caller, or the worker itself.
+    fn stopped(&self) -> Ended {
+        if self.live.lock().leaving {
+            Ended::Leaving
+        } else {
+            Ended::With(Event::Cancel)
         }
+    }
+
+    /// Notes how far the turn has come; whether it ends here.
+    async fn note(&self, boundary: &Boundary) -> bool {
+        {
+            let mut cell = self.live.lock();
+            if cell.custody.fence != self.fence {
+                return true;
+            }
+            cell.custody.step = boundary.step;
+            let progress = cell.custody.progress.get_or_insert_default();
+            progress.items.clone_from(&self.items);
+        }
+        match self.ledger.checkpoint(&self.live).await {
+            Ok(()) => {}
+            Err(record::Error::Taken) => {
+                self.ledger.lose(&self.live).await;
+                return true;
+            }
+            Err(error) => warn!(%error, task = %self.live.key.id, "a step was not noted"),
+        }
+        self.live.lock().leaving
     }
 
     /// A new task begins to work; one that is continued was begun when its message was taken.
@@ -252,28 +423,24 @@ impl Runner {
         Ok(())
     }
 
-    /// What was said so far stays said, even where the turn was canceled.
-    async fn remember(&mut self) -> Result<(), record::Error> {
-        let items = std::mem::take(&mut self.items);
-        let context = self.live.lock().task.body().context_id.clone();
-        self.ledger
-            .records()
-            .remember(&self.start.scope, &context, &items)
-            .await
-    }
-
-    /// Stores the task at rest and then shows it.
+    /// Stores the task at rest, with what was said in the turn, and then shows it.
     async fn settle(&self, event: Event) {
         for attempt in 1.. {
             let event = event.clone();
-            let saved = self
-                .ledger
-                .advance(&self.live, |task| step(task, event))
-                .await;
+            let step = Written {
+                said: &self.items,
+                ..Written::default()
+            };
+            let rest = |task: &mut Task, custody: &mut Custody| {
+                custody.step += 1;
+                // Under the lock that its etag is read under: what another wrote is never moved on.
+                (custody.fence == self.fence).then(|| step_of(task, event))?
+            };
+            let saved = self.ledger.advance(&self.live, step, rest).await;
             match saved {
                 Ok(()) => return,
-                Err(record::Error::Taken) => return self.yield_task().await,
-                Err(error) if attempt >= SAVES => {
+                Err(record::Error::Taken) => return self.ledger.lose(&self.live).await,
+                Err(error) if attempt >= SAVES || self.ledger.membership().is_down() => {
                     error!(%error, task = %self.live.key.id, "a task's rest could not be stored");
                     break;
                 }
@@ -283,36 +450,28 @@ impl Runner {
                 }
             }
         }
-        // Better an answer that only this worker knows than none: it stays in memory.
+        // Better an answer that only this worker knows than none: it stays in memory until the store
+        // answers again.
         self.ledger.metrics().unsaved.inc();
-        self.live.lock().saved = false;
-        let shown = self.live.change(|task| step(task, event).ok_or(()));
-        self.ledger.metrics().slow(shown.unwrap_or_default());
-    }
-
-    /// Another worker has moved the task on: what it made of it is what counts.
-    async fn yield_task(&self) {
-        warn!(task = %self.live.key.id, "another worker has taken the task");
-        if let Err(problem) = self.ledger.refresh(&self.live).await {
-            error!(%problem, task = %self.live.key.id, "cannot see what became of the task");
-            return;
+        {
+            let mut cell = self.live.lock();
+            if cell.custody.fence != self.fence {
+                return;
+            }
+            cell.saved = !self.ledger.membership().may_wait();
+            cell.said.clone_from(&self.items);
+            cell.custody.owner.clear();
+            cell.custody.progress = None;
+            cell.custody.step += 1;
         }
-        let shown = self.live.change(|task| {
-            let body = task.body();
-            Ok::<_, std::convert::Infallible>(Payload::StatusUpdate(a2a::TaskStatusUpdateEvent {
-                task_id: body.id.clone(),
-                context_id: body.context_id.clone(),
-                status: body.status.clone(),
-                metadata: None,
-            }))
-        });
+        let shown = self.live.change(|task| step_of(task, event).ok_or(()));
         self.ledger.metrics().slow(shown.unwrap_or_default());
     }
 }
 
 /// The last step of a turn. One that the task's state does not allow becomes a failure, and a task
 /// that is final already stays as it is.
-fn step(task: &mut Task, event: Event) -> Option<Payload> {
+fn step_of(task: &mut Task, event: Event) -> Option<Payload> {
     let now = clock::unix_millis();
     let update = task.step(event, now).or_else(|illegal| {
         error!(%illegal, "a turn ended in a step that there is not");

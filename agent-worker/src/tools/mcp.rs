@@ -38,7 +38,7 @@ use rmcp::{
 use serde_json::{Map, Value};
 use tokio::{process::Command, sync::Mutex, time::Instant};
 
-pub use self::config::{Config, ConfigError, Launch};
+pub use self::config::{Config, ConfigError, Inside, Launch};
 use crate::{
     session::{CallContext, Ending, ToolKind, ToolOutput, ToolSpec},
     tls,
@@ -162,17 +162,23 @@ impl Server {
         context: &CallContext,
     ) -> ToolOutput {
         let mut ask = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        let mut meta = MetaObject::default();
         if let Some(traceparent) = &context.traceparent {
-            let mut meta = MetaObject::default();
             meta.set_traceparent(traceparent);
+        }
+        if !context.key.is_empty() {
+            let key = Value::String(context.key.clone());
+            meta.insert(IDEMPOTENCY_KEY.to_owned(), key);
+        }
+        if !meta.is_empty() {
             ask.meta = Some(RequestMetaObject::from(meta));
         }
-        let work = self.attempts(ask);
-        match tokio::time::timeout(self.timeout, work).await {
+        let (within, work) = (context.within(self.timeout), self.attempts(ask));
+        match tokio::time::timeout(within, work).await {
             Ok(output) => output,
             Err(_) => ToolOutput::failed(format!(
                 "{tool} gave no answer within {} s",
-                self.timeout.as_secs()
+                within.as_secs()
             )),
         }
     }
@@ -287,6 +293,7 @@ impl Server {
                     .serve(StreamableHttpClientTransport::from_config(config))
                     .await
             }
+            Launch::Inside(Inside(open)) => listener.serve(open()).await,
         };
         let session = opened.map_err(|error: ClientInitializeError| Error::Open {
             server: self.name.clone(),
@@ -385,6 +392,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text.truncate(text.floor_char_boundary(500));
     text
 }
+
+/// Where a call says its [`CallContext::key`], by which a server can tell a repeated call.
+const IDEMPOTENCY_KEY: &str = "daca/idempotencyKey";
 
 /// How long a server may take to open a session: a script that installs itself is slow.
 const OPEN: Duration = Duration::from_secs(30);

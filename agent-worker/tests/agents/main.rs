@@ -14,6 +14,7 @@ use daca_worker::{
     agent::Agent,
     config::{Config, Roster, Surroundings},
     model::Model,
+    record::Scope,
     session::{Entry, Item},
     tools::{Metrics, Toolbox},
     turn::{CallContext, Outcome, Step, TurnAsk},
@@ -32,6 +33,7 @@ fn around(router: Option<String>) -> Surroundings {
         router,
         builtin: builtin(),
         notes: None,
+        sidecar: None,
         #[cfg(feature = "openai")]
         openai: None,
     }
@@ -81,6 +83,8 @@ fn message(text: &str) -> a2a::Message {
 struct Talk {
     history: Vec<Item>,
     call: CallContext,
+    /// Beyond the rounds of all turns before.
+    step: u32,
 }
 
 /// What a turn did.
@@ -97,11 +101,20 @@ impl Talk {
     async fn say(&mut self, agent: &Agent, text: &str) -> Turned {
         let ask = TurnAsk {
             task_id: "t".to_owned(),
+            scope: Scope {
+                agent: agent.name().clone(),
+                tenant: String::new(),
+                principal: String::new(),
+            },
             context_id: "c".to_owned(),
             message: message(text),
             history: self.history.clone(),
             call: self.call.clone(),
+            step: self.step,
+            done: vec![],
+            boundaries: None,
         };
+        self.step += 100;
         let (sender, mut steps) = mpsc::channel(4);
         let reader = async {
             let mut read = Vec::new();

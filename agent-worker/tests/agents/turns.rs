@@ -126,10 +126,18 @@ async fn a_dropped_turn_stops_where_it_is() {
     let agent = agent(yaml, "a");
     let ask = TurnAsk {
         task_id: "t".to_owned(),
+        scope: Scope {
+            agent: agent.name().clone(),
+            tenant: String::new(),
+            principal: String::new(),
+        },
         context_id: "c".to_owned(),
         message: message("work"),
         history: vec![],
         call: CallContext::default(),
+        step: 0,
+        done: vec![],
+        boundaries: None,
     };
     let (sender, mut steps) = mpsc::channel(4);
     {

@@ -36,11 +36,22 @@ pub(crate) struct Agent {
     timeout: Option<u64>,
 }
 
+/// A binding, as flags name it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum BindingName {
+pub(crate) enum BindingName {
     Jsonrpc,
     Rest,
     Grpc,
+}
+
+impl From<BindingName> for Binding {
+    fn from(name: BindingName) -> Self {
+        match name {
+            BindingName::Jsonrpc => Self::JsonRpc,
+            BindingName::Rest => Self::Rest,
+            BindingName::Grpc => Self::Grpc,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -112,11 +123,7 @@ impl Agent {
     }
 
     fn binding(&self) -> Option<Binding> {
-        self.binding.map(|name| match name {
-            BindingName::Jsonrpc => Binding::JsonRpc,
-            BindingName::Rest => Binding::Rest,
-            BindingName::Grpc => Binding::Grpc,
-        })
+        self.binding.map(Binding::from)
     }
 
     fn version(&self) -> Option<Version> {

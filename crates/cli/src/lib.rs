@@ -13,9 +13,13 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod card;
 mod exit;
+mod load;
+mod load_bus;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod output;
+#[cfg(feature = "worker")]
+mod push;
 mod quote;
 mod role;
 mod route;
@@ -23,6 +27,7 @@ mod route;
 mod router;
 mod send;
 mod stream;
+mod tap;
 mod tasks;
 mod up;
 mod words;
@@ -53,6 +58,9 @@ enum Verb {
     /// Run a worker: an A2A server with agents in it
     #[cfg(feature = "worker")]
     Worker(worker::Args),
+    /// Run a relay of push notifications beside workers, or look at those that were given up
+    #[cfg(feature = "worker")]
+    Push(push::Args),
     /// Run the MCP server with the small tools that the example agents use
     #[cfg(feature = "mcp")]
     Mcp(mcp::Args),
@@ -68,6 +76,12 @@ enum Verb {
     /// Ask a router about its routing
     #[command(subcommand)]
     Route(route::Verb),
+    /// Put an agent under load, open loop, and report what it did
+    Load(load::Args),
+    /// Print what comes on a topic of a bus, a line of JSON each, as one of a group
+    Tap(tap::Args),
+    /// Put buses under load, open loop, side by side, and report what they did
+    LoadBus(load_bus::Args),
 }
 
 /// Runs the command line of this process.
@@ -105,6 +119,8 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Router(args) => router::run(*args, output),
         #[cfg(feature = "worker")]
         Verb::Worker(args) => worker::run(args, output),
+        #[cfg(feature = "worker")]
+        Verb::Push(args) => push::run(args, output),
         #[cfg(feature = "mcp")]
         Verb::Mcp(args) => mcp::run(args, output),
         Verb::Up(args) => role::here(up::run(args, output)),
@@ -113,6 +129,9 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Tasks(verb) => role::here(tasks::run(verb, output)),
         Verb::Card(args) => role::here(card::run(*args, output)),
         Verb::Route(verb) => role::here(route::run(verb, output)),
+        Verb::Load(args) => role::here(load::run(args, output)),
+        Verb::Tap(args) => role::here(tap::run(args, output)),
+        Verb::LoadBus(args) => role::here(load_bus::run(args, output)),
     }
 }
 
@@ -138,7 +157,7 @@ mod tests {
             "daca router --config r.toml --members m.toml --default-agent a --listen-agent a=h:1 \
              --keys k.toml --public-url https://mesh.example --threads 2 --admin 127.0.0.1:0",
             "daca worker --listen 127.0.0.1:0 --agents a.yaml --state sqlite:/tmp/x --router http://h \
-             --threads 2 --admin 127.0.0.1:0",
+             --threads 2 --admin 127.0.0.1:0 --capacity 50",
             "daca mcp --root / --listen 127.0.0.1:0",
             "daca up",
             "daca up --listen 127.0.0.1:0 --workers 5 --state-dir /tmp/x",
@@ -162,6 +181,10 @@ mod tests {
             "daca route explain --router http://h --agent a --context c",
             "daca route explain --router http://h --agent a --task t --tenant x",
             "daca route explain --router http://h --agent a",
+            "daca load http://h/a --rate 100",
+            "daca load http://h/a http://i/a --rate 50,100,200 --for 30s --warm-up 5s --mix mixed \
+             --binding jsonrpc,rest,grpc --connections 64 --deadline 2s --resume --text hi \
+             --svg r.svg --watch router=1 --watch worker=2",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -189,6 +212,10 @@ mod tests {
             "daca up --workers 0",
             "daca router --threads 0",
             "daca worker --state redis:x",
+            "daca load http://h/a",
+            "daca load http://h/a --rate 0",
+            "daca load http://h/a --rate 10 --mix everything",
+            "daca load http://h/a --rate 10 --watch router",
         ] {
             let error = parse(line).err().map(|error| error.use_stderr());
             assert_eq!(error, Some(true), "{line}");

@@ -2,11 +2,12 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use daca_router::{
-    Router, Settings,
-    config::{Flags, Source},
+use daca_router::{Router, Settings, config::Flags};
+use mesh_fabric::state::Place;
+use mesh_runtime::{
+    directory::Plan,
+    telemetry::{self, LogFormat},
 };
-use mesh_runtime::telemetry::{self, LogFormat};
 
 use crate::{
     exit::{Exit, Failure},
@@ -20,9 +21,14 @@ pub(crate) struct Args {
     /// Where all agents are served, in all bindings; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// An agent and the base URLs of its replicas; repeatable
-    #[arg(long = "agent", value_name = "NAME=URL[,URL...]")]
+    /// An agent, and the base URLs of its replicas or where they come from: dns:HOST:PORT,
+    /// srv:_SERVICE._PROTO.NAME, kube:NAMESPACE/SERVICE:PORT, each with the path of the agent behind it,
+    /// and with +https after the kind for TLS; repeatable
+    #[arg(long = "agent", value_name = "NAME=URL|SOURCE[,...]")]
     agents: Vec<String>,
+    /// Agents that all come from one source, each below the path of its name; repeatable
+    #[arg(long = "agents-from", value_name = "SOURCE=NAME[,NAME...]")]
+    agents_from: Vec<String>,
     /// A TOML file that says all that flags can say, and more
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -49,12 +55,26 @@ pub(crate) struct Args {
     /// A network that webhooks may be in although it is private, over http too; repeatable [default: none]
     #[arg(long = "push-allow", value_name = "CIDR")]
     push_allow: Vec<String>,
+    /// Record each call on a bus, for `daca tap` and others: sqlite:DIR [default: nowhere]
+    #[arg(long, value_name = "PLACE")]
+    calls_to: Option<Place>,
+    /// The zone that this router runs in [default: unknown]
+    #[arg(long, value_name = "NAME", env = "DACA_ZONE")]
+    zone: Option<String>,
+    /// How the Kubernetes API server is reached [default: the pod's service account, else $KUBECONFIG
+    /// or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Threads that carry calls [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Where /healthz, /readyz and /metrics are served [default: nowhere]
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
+    /// Where this router passes its ports to the next one that is started with the same path, without
+    /// a refused connection: a Unix socket [default: nowhere]
+    #[arg(long, value_name = "PATH")]
+    takeover: Option<PathBuf>,
     /// Log JSON, one object per line
     #[arg(long)]
     log_json: bool,
@@ -79,7 +99,9 @@ impl Args {
             config: self.config,
             listen: self.listen,
             admin: self.admin,
+            takeover: self.takeover,
             agents: self.agents,
+            agents_from: self.agents_from,
             members: self.members,
             default_agent: self.default_agent,
             listen_agents: self.listen_agents,
@@ -87,16 +109,23 @@ impl Args {
             public_url: self.public_url,
             relay_url: self.relay_url,
             push_allow: self.push_allow,
+            calls_to: self.calls_to,
             threads: self.threads.map(NonZeroUsize::get),
+            zone: self.zone,
+            kubeconfig: self.kubeconfig,
         }
     }
 }
 
 async fn serve(settings: Settings, output: &Output) -> Result<Exit, Failure> {
-    let agents = agents(&settings.source);
+    let agents = agents(&settings.plan);
     // Before the ready line: who reads that may send the signal at once.
     let mut stop = role::Stop::listen().map_err(Failure::role)?;
-    let router = Router::start(settings).await.map_err(Failure::role)?;
+    let mut router = tokio::select! {
+        started = Router::start(settings) => started.map_err(Failure::role)?,
+        // Before it is ready there is nothing to finish; another router may serve meanwhile.
+        () = stop.asked() => return Ok(Exit::Ok),
+    };
     let addresses = router.addresses();
     if let Some(admin) = addresses.admin {
         output.line(&format!("admin ready on http://{admin}"));
@@ -108,21 +137,21 @@ async fn serve(settings: Settings, output: &Output) -> Result<Exit, Failure> {
         "router ready on http://{} ({agents})",
         addresses.main
     ));
-    stop.asked().await;
+    tokio::select! {
+        () = stop.asked() => {}
+        () = router.superseded() => {}
+    }
     router.drain().await;
     Ok(Exit::Ok)
 }
 
-fn agents(source: &Source) -> String {
-    match source {
-        Source::Fixed(roster) => {
-            let names: Vec<String> = roster
-                .agents
-                .iter()
-                .map(|each| each.name.to_string())
-                .collect();
+fn agents(plan: &Plan) -> String {
+    match plan {
+        Plan::Agents(planned) => {
+            let names: Vec<String> = planned.iter().map(|each| each.name.to_string()).collect();
             format!("agents: {}", names.join(", "))
         }
-        Source::Watched(path) => format!("agents from {}", path.display()),
+        Plan::Watched(path) => format!("agents from {}", path.display()),
+        Plan::Told(roster) => format!("{} agents", roster.borrow().agents.len()),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use mesh_client::{
-    Call,
+    Call, Resume,
     a2a::{
         Message, Part, Role, SendMessageConfiguration, SendMessageRequest, Task, TaskState,
         part::Content, send_message_response::Payload,
@@ -33,9 +33,25 @@ pub(crate) struct Args {
     /// Return as soon as the task exists, without waiting for its end
     #[arg(long)]
     return_immediately: bool,
+    /// Send again where a connection broke before the answer, too. Safe with agents that know a
+    /// message again by its id, as those of this mesh do; another may do what is asked twice
+    #[arg(long)]
+    resend: bool,
+    /// Take a stream that broke up again so often in a row, at most, before it is given up
+    #[arg(long, value_name = "TIMES", default_value_t = Resume::default().attempts)]
+    resume: u32,
 }
 
 impl Args {
+    /// What to do when a connection fails.
+    pub(crate) fn resume(&self) -> Resume {
+        Resume {
+            resend: self.resend,
+            attempts: self.resume,
+            ..Resume::default()
+        }
+    }
+
     /// The request that these flags ask for.
     pub(crate) fn request(&self) -> Result<SendMessageRequest, Failure> {
         let text = if self.text == "-" {
@@ -80,7 +96,9 @@ pub(crate) fn say(text: String) -> SendMessageRequest {
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     let request = args.request()?;
     let client = args.agent.client().await?;
-    let answer = client.send(request, &Call::default()).await?;
+    let answer = client
+        .send_with(request, &Call::default(), &args.resume())
+        .await?;
     if output.format == Format::Json {
         output.json(&answer)?;
     }

@@ -1,8 +1,7 @@
 //! `daca stream`, and the printing of streams for `daca tasks subscribe`.
 
-use futures_util::StreamExt as _;
 use mesh_client::{
-    Call, Events,
+    Call, Follow, Followed,
     a2a::{
         StreamResponse, TaskArtifactUpdateEvent, TaskState, TaskStatus, stream_response::Payload,
     },
@@ -19,20 +18,26 @@ use crate::{
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     let request = args.request()?;
     let client = args.agent.client().await?;
-    let events = client.stream(request, &Call::default()).await?;
+    let resume = args.resume();
+    let events = client.follow(request, Call::default(), resume);
     follow(events, &args.agent, output).await
 }
 
-/// Prints events as they come; ends as the task's last state asks.
+/// Prints events as they come, over broken connections; ends as the task's last state asks.
 pub(crate) async fn follow(
-    mut events: Events,
+    mut events: Follow,
     agent: &Agent,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let mut page = Page::new(output);
     while let Some(event) = events.next().await {
         let event = match event {
-            Ok(event) => event,
+            Ok(Followed::Event(event)) => event,
+            Ok(Followed::Resumed) => {
+                page.break_line();
+                output.remark("(resumed)");
+                continue;
+            }
             Err(error) => {
                 page.break_line();
                 return Err(error.into());

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use mesh_client::{
-    Call,
+    Call, Resume,
     a2a::{
         CancelTaskRequest, GetTaskRequest, ListTasksRequest, SubscribeToTaskRequest, Task,
         TaskState,
@@ -115,7 +115,8 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
                 id,
                 ..SubscribeToTaskRequest::default()
             };
-            let events = agent.client().await?.subscribe(ask, &call).await?;
+            let client = agent.client().await?;
+            let events = client.follow_task(ask, call, Resume::default());
             stream::follow(events, &agent, output).await
         }
         Verb::List(list) => page(list, &call, output).await,

@@ -13,6 +13,7 @@ use std::{
 use anyhow::Context as _;
 use mesh_client::{Call, Client, Options, discovery};
 use mesh_proto::mesh::{WORKER_PATH, WorkerReport};
+use tokio::process::Command;
 
 use crate::{
     exit::{Exit, Failure},
@@ -25,9 +26,11 @@ mod board;
 mod members;
 mod paste;
 mod process;
+mod sidecar;
 
 use board::{Board, Row, Standing};
 use process::Process;
+use sidecar::Sidecar;
 
 /// How big a mesh, and where.
 #[derive(Debug, clap::Args)]
@@ -45,6 +48,13 @@ pub(crate) struct Args {
     /// The agents that the workers serve [default: the examples assistant, planner and desk]
     #[arg(long, value_name = "FILE")]
     agents: Option<PathBuf>,
+    /// Keep tasks and messages behind Dapr: a sidecar (`daprd` on the PATH, or DAPRD_BIN) beside each
+    /// worker, with components for a Redis at 127.0.0.1:6379, as `dapr init` starts one
+    #[arg(long)]
+    dapr: bool,
+    /// The sidecars' components, `statestore` and `pubsub` among them, instead of those for Redis
+    #[arg(long, value_name = "DIR", requires = "dapr")]
+    dapr_components: Option<PathBuf>,
 }
 
 /// The processes of one mesh, as far as they are started.
@@ -52,6 +62,7 @@ pub(crate) struct Args {
 struct Mesh {
     router: Option<Process>,
     router_url: String,
+    sidecars: Vec<Sidecar>,
     workers: Vec<Worker>,
     agents: Vec<String>,
 }
@@ -105,7 +116,7 @@ async fn start(mesh: &mut Mesh, args: &Args, place: &Place, output: &Output) -> 
     if members.exists() {
         std::fs::remove_file(&members).context("can't remove the old members file")?;
     }
-    let router = mesh.router.insert(place.spawn(
+    let router = mesh.router.insert(place.role(
         "router",
         &[
             "router".into(),
@@ -124,30 +135,10 @@ async fn start(mesh: &mut Mesh, args: &Args, place: &Place, output: &Output) -> 
         router.pid, mesh.router_url
     ));
 
-    let store = place.dir.join("store");
-    std::fs::create_dir_all(&store).with_context(|| format!("can't make {}", store.display()))?;
-    for number in 1..=args.workers {
-        let mut arguments = vec![
-            "worker".to_owned(),
-            "--listen".to_owned(),
-            "127.0.0.1:0".to_owned(),
-            "--router".to_owned(),
-            mesh.router_url.clone(),
-            "--state".to_owned(),
-            format!("sqlite:{}", text(&store)?),
-        ];
-        if let Some(agents) = &args.agents {
-            arguments.extend(["--agents".to_owned(), text(agents)?]);
-        }
-        let process = place.spawn(&format!("worker-{number}"), &arguments)?;
-        mesh.workers.push(Worker {
-            process,
-            url: String::new(),
-        });
+    if args.dapr {
+        start_sidecars(mesh, args, place, output).await?;
     }
-    for worker in &mut mesh.workers {
-        worker.url = worker.process.ready("worker", START).await?;
-    }
+    start_workers(mesh, args, place).await?;
     let first = mesh.workers.first().context("there is no worker")?;
     mesh.agents = report(&first.url)
         .await
@@ -161,6 +152,64 @@ async fn start(mesh: &mut Mesh, args: &Args, place: &Place, output: &Output) -> 
     members::write(&members, &members::roster(&mesh.agents, &urls))?;
     mesh.becomes_ready(&format!("{admin}/readyz")).await?;
     mesh.answers().await
+}
+
+/// A sidecar for each worker.
+async fn start_sidecars(
+    mesh: &mut Mesh,
+    args: &Args,
+    place: &Place,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let program = sidecar::program()?;
+    let components = sidecar::components(args.dapr_components.as_deref(), &place.dir)?;
+    for number in 1..=args.workers {
+        let sidecar = Sidecar::spawn(number, &program, &components, &place.dir)?;
+        mesh.sidecars.push(sidecar);
+    }
+    for sidecar in &mut mesh.sidecars {
+        sidecar.is_ready().await?;
+        let Process { name, pid, .. } = &sidecar.process;
+        output.line(&format!("{name}  pid {pid:<7} {}", sidecar.endpoint()));
+    }
+    Ok(())
+}
+
+async fn start_workers(mesh: &mut Mesh, args: &Args, place: &Place) -> anyhow::Result<()> {
+    let store = place.dir.join("store");
+    std::fs::create_dir_all(&store).with_context(|| format!("can't make {}", store.display()))?;
+    let state = if args.dapr {
+        "dapr".to_owned()
+    } else {
+        format!("sqlite:{}", text(&store)?)
+    };
+    for number in 1..=args.workers {
+        let mut arguments = vec![
+            "worker".to_owned(),
+            "--listen".to_owned(),
+            "127.0.0.1:0".to_owned(),
+            "--router".to_owned(),
+            mesh.router_url.clone(),
+            "--state".to_owned(),
+            state.clone(),
+        ];
+        if let Some(agents) = &args.agents {
+            arguments.extend(["--agents".to_owned(), text(agents)?]);
+        }
+        let mut command = Process::role(&arguments)?;
+        if let Some(sidecar) = mesh.sidecars.get(usize::from(number) - 1) {
+            command.env("DAPR_GRPC_ENDPOINT", sidecar.endpoint());
+        }
+        let process = place.run(&format!("worker-{number}"), command)?;
+        mesh.workers.push(Worker {
+            process,
+            url: String::new(),
+        });
+    }
+    for worker in &mut mesh.workers {
+        worker.url = worker.process.ready("worker", START).await?;
+    }
+    Ok(())
 }
 
 impl Mesh {
@@ -206,14 +255,18 @@ impl Mesh {
 
     fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
         let workers = self.workers.iter_mut().map(|worker| &mut worker.process);
-        self.router.iter_mut().chain(workers)
+        let sidecars = self.sidecars.iter_mut().map(|sidecar| &mut sidecar.process);
+        self.router.iter_mut().chain(sidecars).chain(workers)
     }
 
-    /// Ends every process: workers first, so that the router can carry their last answers.
+    /// Ends every process: workers first, so that the router can carry their last answers, and what they
+    /// have to say can still be kept.
     async fn stop(&mut self) {
         let workers = self.workers.iter_mut().map(|worker| &mut worker.process);
         process::stop(workers.collect(), GRACE).await;
         process::stop(self.router.iter_mut().collect(), GRACE).await;
+        let sidecars = self.sidecars.iter_mut().map(|sidecar| &mut sidecar.process);
+        process::stop(sidecars.collect(), GRACE).await;
     }
 }
 
@@ -285,8 +338,12 @@ impl Place {
         Ok(Self { dir, temporary })
     }
 
-    fn spawn(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
-        Process::spawn(name, arguments, &self.dir.join(format!("{name}.log")))
+    fn role(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
+        self.run(name, Process::role(arguments)?)
+    }
+
+    fn run(&self, name: &str, command: Command) -> anyhow::Result<Process> {
+        Process::run(name, command, &self.dir.join(format!("{name}.log")))
     }
 
     fn clear(&self) {

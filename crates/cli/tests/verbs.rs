@@ -61,6 +61,8 @@ async fn answer(headers: HeaderMap, Json(ask): Json<Value>) -> Response {
         ("SendMessage", "busy") => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         ("SendMessage", _) => result(&json!({"task": task(text)})),
         ("SendStreamingMessage", _) => stream(text),
+        // It shows the task, and goes away again.
+        ("SubscribeToTask", _) => events(&[submitted()]),
         ("ListTasks", _) => result(&json!({
             "tasks": [task("TASK_STATE_FAILED")], "nextPageToken": "next", "pageSize": 1, "totalSize": 2,
         })),
@@ -92,15 +94,23 @@ fn stream(text: &str) -> Response {
         json!({"artifactUpdate": {"taskId": "t 1", "contextId": "c-1", "append": append,
             "artifact": {"artifactId": "a", "parts": [{"text": text}]}}})
     };
-    let mut events = vec![
-        json!({"task": {"id": "t 1", "contextId": "c-1", "status": {"state": "TASK_STATE_SUBMITTED"}}}),
+    let mut said = vec![
+        submitted(),
         status("TASK_STATE_WORKING"),
         artifact("it is ", false),
         artifact("noon", true),
     ];
     if text != "unfinished" {
-        events.push(status(text));
+        said.push(status(text));
     }
+    events(&said)
+}
+
+fn submitted() -> Value {
+    json!({"task": {"id": "t 1", "contextId": "c-1", "status": {"state": "TASK_STATE_SUBMITTED"}}})
+}
+
+fn events(events: &[Value]) -> Response {
     let body: String = events
         .iter()
         .map(|event| json!({"jsonrpc": "2.0", "id": 1, "result": event}))
@@ -177,7 +187,7 @@ async fn each_way_to_fail_has_its_exit_code() {
         (&["send", &url, "hello", "--binding", "grpc"], 3),
         (&["card", &format!("{url}/nowhere")], 3),
         (&["send", &closed, "hello"], 4),
-        (&["stream", &url, "unfinished"], 4),
+        (&["stream", &url, "unfinished", "--resume", "1"], 4),
     ] {
         let output = daca(arguments).await;
         assert_eq!(

@@ -1,8 +1,8 @@
 //! The client itself: the eleven operations, each one line over the same two spines.
 //!
 //! # Invariants
-//! - One call is one request: nothing here retries, but for a subscription whose method the agent
-//!   refuses ([`wire::other_form`]).
+//! - One call is one request, but for a subscription whose method the agent refuses
+//!   ([`wire::other_form`]). Only the three that take a [`Resume`] try again.
 //! - A request's tenant is the caller's own if it is set, else the client's, else the card's.
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::{
     discovery::{self, Endpoint},
     error::Error,
     events::{Decoder, Events},
+    follow::{self, Follow, Resume},
     options::{Call, Options},
     transport::{self, Transport, Wire},
     wire,
@@ -176,6 +177,32 @@ impl Client {
         self.streaming(Request::SubscribeToTask(ask), call).await
     }
 
+    /// As [`Client::send`], but sends again what provably was not sent, and what `resume` allows.
+    ///
+    /// # Errors
+    /// Those of the last attempt.
+    pub async fn send_with(
+        &self,
+        ask: SendMessageRequest,
+        call: &Call,
+        resume: &Resume,
+    ) -> Result<SendMessageResponse, Error> {
+        follow::send(self, ask, call, resume).await
+    }
+
+    /// Sends a message and follows what comes of it to the task's rest, over as many streams as that
+    /// takes.
+    #[must_use]
+    pub fn follow(&self, ask: SendMessageRequest, call: Call, resume: Resume) -> Follow {
+        Follow::of_message(self.clone(), ask, call, resume)
+    }
+
+    /// Follows a task that runs to its rest, over as many streams as that takes.
+    #[must_use]
+    pub fn follow_task(&self, ask: SubscribeToTaskRequest, call: Call, resume: Resume) -> Follow {
+        Follow::of_task(self.clone(), ask, call, resume)
+    }
+
     /// Has a task's events pushed to a URL.
     ///
     /// # Errors
@@ -292,8 +319,9 @@ impl Client {
             if let Some(other) = wire::other_form(dialect, operation, &request, &response) {
                 response = inner.transport.send(self.wire(), other).await?;
             }
+            let mut decoder = Decoder::new(dialect, operation, limits.event);
+            decoder.begin(response.headers());
             let body = wire::begin(dialect, operation, response, limits.answer).await?;
-            let decoder = Decoder::new(dialect, operation, limits.event);
             Ok(Events::new(body, decoder, inner.options.idle_timeout))
         })
         .await
@@ -308,6 +336,11 @@ impl Client {
         }
         let mut request = wire::request(endpoint.dialect(), &endpoint.base, &ask)?;
         let headers = request.headers_mut();
+        if !ask.operation().streams()
+            && let Some(within) = self.deadline(call)
+        {
+            wire::deadline(headers, endpoint.binding, within);
+        }
         replace(headers, &self.0.options.headers);
         replace(headers, &call.headers);
         Ok(request)

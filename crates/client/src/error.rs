@@ -135,6 +135,19 @@ impl Error {
         }
     }
 
+    /// Whether no connection came about that could have taken the request; another try may find one.
+    #[must_use]
+    pub(crate) const fn is_unsent_on_the_way(&self) -> bool {
+        matches!(self, Self::Transport(Cut::Connect { .. }))
+    }
+
+    /// When the agent wants to be asked again, where it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let millis = self.problem()?.metadata.get(RETRY_AFTER)?.parse().ok()?;
+        Some(Duration::from_millis(millis).min(RETRY_AFTER_MOST))
+    }
+
     /// The agent's own error, if this is one.
     #[must_use]
     pub const fn problem(&self) -> Option<&Problem> {
@@ -173,6 +186,13 @@ impl From<Broken> for Error {
         Self::Broken(broken)
     }
 }
+
+/// Where an agent's wish to be asked again later stands in the metadata of its [`Problem`], in
+/// milliseconds: HTTP and gRPC say it in their heads.
+pub(crate) const RETRY_AFTER: &str = "retryAfterMillis";
+
+/// The longest pause that an agent can ask for.
+const RETRY_AFTER_MOST: Duration = Duration::from_secs(60);
 
 /// The deepest cause's words: hyper and h2 wrap the one that tells something.
 pub(crate) fn root(error: &(dyn std::error::Error + 'static)) -> String {

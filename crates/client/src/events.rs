@@ -17,7 +17,7 @@ use futures_util::Stream;
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use hyper::body::{Bytes, Incoming};
-use mesh_proto::{Binding, Dialect, Operation, a2a::StreamResponse, pivot};
+use mesh_proto::{Binding, Dialect, Operation, a2a::StreamResponse, mesh, pivot};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
@@ -41,6 +41,31 @@ pub(crate) struct Decoder {
     dialect: Dialect,
     operation: Operation,
     frames: Frames,
+    count: Option<Count>,
+}
+
+/// The ids of events over gRPC: the head has the first, and each message has the next number.
+#[derive(Debug)]
+struct Count {
+    fence: String,
+    next: u64,
+    last: Option<String>,
+}
+
+impl Count {
+    fn from(first: &str) -> Option<Self> {
+        let (fence, n) = first.split_once('-')?;
+        Some(Self {
+            fence: fence.to_owned(),
+            next: n.parse().ok()?,
+            last: None,
+        })
+    }
+
+    fn step(&mut self) {
+        self.last = Some(format!("{}-{}", self.fence, self.next));
+        self.next = self.next.saturating_add(1);
+    }
 }
 
 /// What a binding puts around each event.
@@ -66,6 +91,16 @@ impl Events {
                 sleep: Box::pin(tokio::time::sleep(limit)),
             }),
             done: false,
+        }
+    }
+
+    /// The id of the event that was given last, where the agent numbers its events: what followed it
+    /// can be asked for in a subscription, with the header `last-event-id`.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        match &self.decoder.frames {
+            Frames::Sse(reader) => reader.id(),
+            Frames::Grpc(..) => self.decoder.count.as_ref()?.last.as_deref(),
         }
     }
 
@@ -137,7 +172,15 @@ impl Decoder {
                     Frames::Grpc(grpc::Frames::new(dialect.version, "event", limit), None)
                 }
             },
+            count: None,
         }
+    }
+
+    /// Takes the head of the answer, which over gRPC numbers the first event.
+    pub(crate) fn begin(&mut self, headers: &HeaderMap) {
+        let first = headers.get(mesh::EVENT_ID);
+        let first = first.and_then(|id| id.to_str().ok());
+        self.count = first.and_then(Count::from);
     }
 
     fn next(&mut self) -> Result<Option<StreamResponse>, Error> {
@@ -145,6 +188,9 @@ impl Decoder {
             Frames::Sse(reader) => reader.next()?,
             Frames::Grpc(frames, _) => frames.next()?,
         };
+        if let (Some(_), Some(count)) = (&data, &mut self.count) {
+            count.step();
+        }
         data.map(|data| pivot::decode_event(self.dialect, self.operation, &data))
             .transpose()
             .map_err(Error::Problem)

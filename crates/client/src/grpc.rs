@@ -61,7 +61,8 @@ fn begun(
     if head.headers.contains_key(STATUS)
         && let Some(problem) = problem(version, &head.headers)
     {
-        return Err(Error::Problem(problem));
+        let error = Error::Problem(problem);
+        return Err(status::with_retry_after(&head.headers, error));
     }
     if !head.status.is_success() || !grpc {
         return Err(status::foreign(&head));

@@ -3,7 +3,7 @@
 //! [`Client::from_url`] reads an agent's card and talks to the first interface that both sides
 //! speak; [`Client::direct`] skips the card. All eleven operations of A2A 1.0 are methods of
 //! [`Client`]; the two that stream answer with [`Events`]. Towards an agent of 0.3 the same methods and
-//! messages are written in its words.
+//! messages are written in its words. [`Client::follow`] follows a task over broken connections.
 //!
 //! # Invariants
 //! - It knows A2A and nothing of our router: any agent of the protocol is served alike.
@@ -15,6 +15,7 @@ mod client;
 pub mod discovery;
 pub mod error;
 mod events;
+mod follow;
 mod grpc;
 pub mod options;
 mod sse;
@@ -25,5 +26,6 @@ mod wire;
 pub use client::Client;
 pub use error::{Broken, Cut, Error};
 pub use events::Events;
+pub use follow::{Follow, Followed, Resume};
 pub use mesh_proto::{Binding, Dialect, Fault, Problem, Version, a2a};
 pub use options::{Call, Limits, Options};

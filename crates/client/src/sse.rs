@@ -19,6 +19,8 @@ pub(crate) struct Reader {
     events: sse::Reader,
     /// The bound was passed: what was whole before is still given out.
     over: Option<TooLong>,
+    /// Of the event that was given last.
+    id: Option<String>,
 }
 
 impl Reader {
@@ -26,6 +28,7 @@ impl Reader {
         Self {
             events: sse::Reader::new(limit),
             over: None,
+            id: None,
         }
     }
 
@@ -37,6 +40,7 @@ impl Reader {
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while let Some(event) = self.events.next_event() {
             if !event.data.is_empty() {
+                self.id = event.id;
                 return Ok(Some(event.data));
             }
         }
@@ -48,6 +52,11 @@ impl Reader {
             .into()),
             None => Ok(None),
         }
+    }
+
+    /// The id of the event that was given last.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// Judges the end of the body.

@@ -1,9 +1,9 @@
 //! Answers that no agent wrote: a gateway's page, an HTTP status alone, a message that does not decode.
 
-use http::{header, response};
+use http::{HeaderMap, header, response};
 use mesh_proto::{Fault, Problem};
 
-use crate::error::{Broken, Error};
+use crate::error::{Broken, Error, RETRY_AFTER};
 
 /// What an HTTP answer means that carries no A2A. Statuses that mean the same whoever sends them
 /// become their row of the table; of the others only the number is known.
@@ -21,6 +21,18 @@ pub(crate) fn foreign(head: &response::Parts) -> Error {
             .unwrap_or_default(),
     }
     .into()
+}
+
+/// Keeps with an error when the agent wants to be asked again, where the answer's head says so.
+pub(crate) fn with_retry_after(headers: &HeaderMap, error: Error) -> Error {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
+    let seconds = number(header::RETRY_AFTER.as_str()).map(|s| s.saturating_mul(1000));
+    match (error, number("grpc-retry-pushback-ms").or(seconds)) {
+        (Error::Problem(problem), Some(millis)) => {
+            Error::Problem(problem.with(RETRY_AFTER, millis.to_string()))
+        }
+        (error, _) => error,
+    }
 }
 
 /// A message that does not decode.

@@ -6,8 +6,10 @@
 //! - What an agent says is told in its own words; what no agent wrote, a gateway's page for instance,
 //!   is told by its status ([`status::foreign`]).
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mesh_proto::{
@@ -62,6 +64,23 @@ pub(crate) fn request(
         HeaderValue::from_static(dialect.version.as_str()),
     );
     Ok(request)
+}
+
+/// Says how long the caller waits, so that nobody works for an answer that nobody takes.
+pub(crate) fn deadline(headers: &mut HeaderMap, binding: Binding, within: Duration) {
+    let millis = within.as_millis();
+    let (name, text) = match binding {
+        // gRPC has eight digits for it.
+        Binding::Grpc if millis < 100_000_000 => ("grpc-timeout", format!("{millis}m")),
+        Binding::Grpc => (
+            "grpc-timeout",
+            format!("{}S", within.as_secs().min(99_999_999)),
+        ),
+        Binding::JsonRpc | Binding::Rest => (mesh::TIMEOUT, millis.to_string()),
+    };
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(name, value);
+    }
 }
 
 /// The other form of a subscription, if an answer asks for it: the specification's proto says GET,
@@ -130,7 +149,7 @@ fn judged(
 ) -> Result<pivot::Response, Error> {
     let outcome =
         pivot::decode_response(dialect, operation, head.status, &head.headers, None, body);
-    outcome.map_err(|problem| refusal(head, body, problem))
+    outcome.map_err(|problem| status::with_retry_after(&head.headers, refusal(head, body, problem)))
 }
 
 /// An error answer. Its body tells most; where the body is nothing of an agent's, the status is all

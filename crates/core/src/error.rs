@@ -75,6 +75,18 @@ pub enum CallError {
     /// The router runs as many calls as it takes on.
     #[error("the router runs as many calls as it takes on")]
     Exhausted,
+    /// Every member of the agent runs as many tasks as it is willing to.
+    #[error("every member of agent {agent} is full")]
+    Overloaded {
+        /// The agent.
+        agent: AgentName,
+    },
+    /// The router has room for more urgent calls only, or the caller has more than its share.
+    #[error("shed: {class} calls have no room")]
+    Shed {
+        /// The class of the call.
+        class: &'static str,
+    },
     /// The call passed as many routers as a call may.
     #[error("the call passed {HOP_LIMIT} routers")]
     HopLimit,
@@ -140,8 +152,11 @@ impl CallError {
             | Self::BadRequest(_)
             | Self::BindingNotOffered { .. }
             | Self::HopLimit => Side::Downstream,
-            Self::NoMember { .. } | Self::Exhausted | Self::Draining => Side::Router,
+            Self::NoMember { .. } | Self::Exhausted | Self::Shed { .. } | Self::Draining => {
+                Side::Router
+            }
             Self::AllEjected { .. }
+            | Self::Overloaded { .. }
             | Self::Connect
             | Self::UpstreamReset
             | Self::BadAnswer
@@ -166,6 +181,8 @@ impl CallError {
             | Self::BadRequest(_)
             | Self::BindingNotOffered { .. }
             | Self::Exhausted
+            | Self::Overloaded { .. }
+            | Self::Shed { .. }
             | Self::HopLimit
             | Self::Deadline
             | Self::Draining => Retry::Never,
@@ -188,6 +205,8 @@ impl CallError {
             Self::BindingNotOffered { .. } => "binding_not_offered",
             Self::ShortList { .. } => "short_list",
             Self::Exhausted => "exhausted",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Shed { .. } => "shed",
             Self::HopLimit => "hop_limit",
             Self::Deadline => "deadline",
             Self::Draining => "draining",
@@ -248,6 +267,16 @@ impl CallError {
             Self::Exhausted => Problem::new(
                 Fault::Exhausted,
                 "the router runs as many calls as it takes on; try again shortly",
+            ),
+            Self::Overloaded { agent } => Problem::new(
+                Fault::Exhausted,
+                format!(
+                    "every worker of agent {agent} has as much to do as it can; try again shortly"
+                ),
+            ),
+            Self::Shed { class } => Problem::new(
+                Fault::Exhausted,
+                format!("the router has no room for {class} calls now; try again shortly"),
             ),
             Self::HopLimit => Problem::new(
                 Fault::InvalidRequest,

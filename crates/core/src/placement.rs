@@ -64,6 +64,21 @@ pub enum Standing {
     Ejected,
 }
 
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Usable, Self::Draining, Self::Ejected];
+
+    /// The word for it, in metrics too.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Draining => "draining",
+            Self::Ejected => "ejected",
+        }
+    }
+}
+
 /// Why a call goes where it goes. `Display` is for `route explain`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
@@ -359,9 +374,9 @@ impl<S: Fn(u16) -> Standing> Choice<'_, S> {
     /// it knows better than we do.
     fn add_owners(&self, candidates: &mut Candidates, slot: Slot) {
         let preference = self.pool.preference(slot);
-        for member in preference {
-            if candidates.len() < PREFERENCES && self.stands(*member) == Standing::Usable {
-                candidates.push_new(*member);
+        for member in preference.iter().copied() {
+            if candidates.len() < PREFERENCES && self.stands(member) == Standing::Usable {
+                candidates.push_new(member);
             }
         }
         for wanted in [Standing::Usable, Standing::Draining] {

@@ -1,15 +1,19 @@
 //! Which member of a set owns which part of the key space: capacity-bounded weighted rendezvous,
 //! solved as a stable matching.
 //!
-//! The key space is 65,536 slots. A [`Table`] cuts it into rows (a power of two, 64 or more for each
-//! member) and gives every row an owner and up to three members to turn to after it.
+//! The key space is 65,536 slots. A [`Table`] gives every slot an owner and up to three members to turn
+//! to after it.
 //!
-//! - **Score.** `score(row, member) = max over j < weight of mix64(key(row) ^ h(member, j))`. The
+//! - **Score.** `score(slot, member) = max over j < weight of mix64(key(slot) ^ h(member, j))`. The
 //!   highest of q draws wins with probability q / sum(q): weights without floating point.
-//! - **Capacity.** `ceil(rows * q * 1.1 / sum(q))` rows for a member, so that none owns more than
+//! - **Capacity.** `ceil(65,536 * q * 1.1 / sum(q))` slots for a member, so that none owns more than
 //!   10 % over its share.
-//! - **Matching.** Rows prefer members, and members prefer rows, by the *same* score. Then exactly
+//! - **Matching.** Slots prefer members, and members prefer slots, by the *same* score. Then exactly
 //!   one stable matching exists: the order of members, of proposals and of past changes cannot matter.
+//! - **Small sets.** Up to [`DIRECT_MAX`] members the owner is the highest score and nothing else, found
+//!   anew for each slot asked for. It is the same matching: with 4,096 slots or more for each of them the
+//!   draws keep within 10 % of even shares (six sigma), and the capacity would turn nobody away. So a set
+//!   of three costs no memory but its draws, and ten thousand agents may have one each.
 //!
 //! # Invariants
 //! - A table is a function of the member *set*: two routers with the same set have the same table,
@@ -18,10 +22,11 @@
 //!   workers all over a running mesh: raise [`ALGORITHM`] with it, which shows in the view hash, and
 //!   treat the roll-out as a migration. Golden vectors in the tests hold both still.
 //! - Never keyed by an address: a member that comes back elsewhere under its name keeps its rows.
-//! - A row is the top bits of a slot, so a slot in an id stays good when the table's size changes.
-//!   A change of size (at 17, 33, 65 ... members) keeps the even rows' draws and redraws the odd ones.
+//! - The number of slots never changes: a set that grows from 2 members to 1,000 one by one moves, with
+//!   each of them, little more than what that one takes.
+//! - A member of weight 0 owns nothing, unless all are of weight 0.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc};
 
 use mesh_proto::{
     AgentName,
@@ -36,7 +41,7 @@ mod matching;
 mod tests;
 
 /// The version of score, matching and slot hash together; part of the view hash.
-pub const ALGORITHM: u32 = 1;
+pub const ALGORITHM: u32 = 2;
 
 /// The longest preference list: an owner and three to turn to.
 pub const PREFERENCES: usize = 4;
@@ -45,20 +50,21 @@ pub const PREFERENCES: usize = 4;
 /// is meant to hold a thousand.
 pub const MEMBERS_MAX: usize = u16::MAX as usize;
 
-/// The highest weight of a member; the lowest is 1.
+/// The highest weight of a member; 0 takes no new work.
 pub const WEIGHT_MAX: u8 = 8;
 
-/// Rows per member: below 64, the share of a member gets too coarse to balance.
-const ROWS_PER_MEMBER: usize = 64;
-const ROWS_MIN: usize = 1 << 10;
-const ROWS_MAX: usize = 1 << 16;
+/// The largest set of which no table is kept.
+pub const DIRECT_MAX: usize = 16;
+
+/// How many slots there are.
+const SLOTS: usize = 1 << 16;
 
 /// One worker as the slot table sees it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Member {
     /// Its stable name; this alone decides its draws.
     pub id: WorkerId,
-    /// Its share relative to others, 1 to [`WEIGHT_MAX`]; what lies outside counts as the nearest.
+    /// Its share relative to others, 0 to [`WEIGHT_MAX`]; more counts as that.
     pub weight: u8,
     /// Where it stands, if known. Only used to have the second preference elsewhere.
     pub zone: Option<Arc<str>>,
@@ -74,27 +80,69 @@ impl Member {
             zone: None,
         }
     }
+}
 
-    const fn draws(&self) -> u8 {
-        match self.weight {
-            0 => 1,
-            1..=WEIGHT_MAX => self.weight,
-            _ => WEIGHT_MAX,
+/// A slot's owner, and after it whom to turn to.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Preference {
+    members: [u16; PREFERENCES],
+    len: u8,
+}
+
+impl Preference {
+    /// Nobody.
+    pub const NONE: Self = Self {
+        members: [0; PREFERENCES],
+        len: 0,
+    };
+
+    /// One member, the first of its set.
+    pub const ONLY: Self = Self {
+        members: [0; PREFERENCES],
+        len: 1,
+    };
+
+    fn push(&mut self, member: u16) {
+        if let Some(room) = self.members.get_mut(usize::from(self.len)) {
+            *room = member;
+            self.len += 1;
         }
+    }
+}
+
+impl FromIterator<u16> for Preference {
+    fn from_iter<I: IntoIterator<Item = u16>>(members: I) -> Self {
+        let mut list = Self::NONE;
+        members.into_iter().for_each(|member| list.push(member));
+        list
+    }
+}
+
+impl Deref for Preference {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        &self.members[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for Preference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 
 /// Slot to members, for one set of two or more.
 ///
-/// At 65,536 rows it takes 512 KiB: intern one for each member set ([`crate::view::Tables`]).
+/// Above [`DIRECT_MAX`] members it takes 512 KiB: intern one for each member set
+/// ([`crate::view::Tables`]).
 pub struct Table {
-    /// Slot to row: drop this many low bits.
-    shift: u32,
-    /// Entries of one row: [`PREFERENCES`], or the number of members if that is less.
+    /// Entries of one slot: [`PREFERENCES`], or the number of members with a weight if that is less.
     width: usize,
-    /// Row after row, the owner first.
+    /// Slot after slot, the owner first; nothing for a small set.
     preferences: Box<[u16]>,
     draws: Draws,
+    zones: Box<[Option<usize>]>,
 }
 
 impl Table {
@@ -112,38 +160,38 @@ impl Table {
         if !(2..=MEMBERS_MAX).contains(&sorted.len()) {
             return None;
         }
-        let rows = rows_for(sorted.len());
         let draws = Draws::of(&sorted);
         let zones = zones_of(&sorted);
-        let width = sorted.len().min(PREFERENCES);
+        let width = draws.drawing().min(PREFERENCES);
+        let preferences = if draws.drawing() <= DIRECT_MAX {
+            Box::default()
+        } else {
+            matching::solve(&draws, &zones, width)
+        };
         Some(Self {
-            shift: u16::BITS - rows.ilog2(),
             width,
-            preferences: matching::solve(&draws, &zones, rows, width),
+            preferences,
             draws,
+            zones: zones.into(),
         })
     }
 
     /// The owner of a slot, and after it whom to turn to: at most [`PREFERENCES`] members in
     /// rendezvous order, the second from another zone than the owner's where the set has one.
     #[must_use]
-    pub fn preference(&self, slot: Slot) -> &[u16] {
-        let start = (usize::from(slot.0) >> self.shift) * self.width;
-        &self.preferences[start..start + self.width]
+    pub fn preference(&self, slot: Slot) -> Preference {
+        let start = usize::from(slot.0) * self.width;
+        match self.preferences.get(start..start + self.width) {
+            Some(solved) => solved.iter().copied().collect(),
+            None => matching::direct(&self.draws, &self.zones, slot),
+        }
     }
 
     /// The member with the highest score for a slot among those that a caller accepts. It looks at
     /// every member (about a microsecond for a thousand): only for when the preferences are used up.
     #[must_use]
     pub fn best(&self, slot: Slot, accepts: impl Fn(u16) -> bool) -> Option<u16> {
-        let row = usize::from(slot.0) >> self.shift;
-        self.draws.best(row_key(row, self.shift), accepts)
-    }
-
-    /// How many rows the table has.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.preferences.len() / self.width
+        self.draws.best(slot_key(slot), accepts)
     }
 }
 
@@ -151,7 +199,7 @@ impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("members", &self.draws.members())
-            .field("rows", &self.rows())
+            .field("is_kept", &!self.preferences.is_empty())
             .finish_non_exhaustive()
     }
 }
@@ -240,16 +288,24 @@ pub(crate) struct Draws {
     starts: Box<[u32]>,
     /// Draws per member, as capacities need them.
     weights: Box<[u8]>,
+    /// Whether each member has just one: then a plain walk over the draws does.
+    is_plain: bool,
 }
 
 impl Draws {
     fn of(members: &[&Member]) -> Self {
+        let all_rest = members.iter().all(|member| member.weight == 0);
+        let weight = |member: &&Member| match member.weight {
+            0 if all_rest => 1,
+            weight => weight.min(WEIGHT_MAX),
+        };
+        let weights: Box<[u8]> = members.iter().map(weight).collect();
         let mut hashes = Vec::with_capacity(members.len());
         let mut starts = Vec::with_capacity(members.len() + 1);
         let mut end = 0;
         starts.push(end);
-        for member in members {
-            for draw in 0..u64::from(member.draws()) {
+        for (member, weight) in members.iter().zip(&weights) {
+            for draw in 0..u64::from(*weight) {
                 let id = member.id.as_str().as_bytes();
                 hashes.push(xxh3::xxh3_64_with_seed(id, draw));
                 end += 1;
@@ -259,8 +315,14 @@ impl Draws {
         Self {
             hashes: hashes.into(),
             starts: starts.into(),
-            weights: members.iter().map(|member| member.draws()).collect(),
+            is_plain: weights.iter().all(|weight| *weight == 1),
+            weights,
         }
+    }
+
+    /// How many members draw at all.
+    pub(crate) fn drawing(&self) -> usize {
+        self.weights.iter().filter(|weight| **weight > 0).count()
     }
 
     pub(crate) fn members(&self) -> usize {
@@ -271,11 +333,10 @@ impl Draws {
         &self.weights
     }
 
-    /// Calls back with every member's score for a row, in the order of the members.
+    /// Calls back with the score for a slot of every member that draws, in the order of the members.
     pub(crate) fn scores(&self, key: u64, mut each: impl FnMut(u16, u64)) {
-        // A table of a thousand members takes 65 million scores. Mostly each member has one draw;
-        // then a plain walk over the draws does.
-        if self.hashes.len() == self.weights.len() {
+        // A table of a thousand members takes 65 million scores.
+        if self.is_plain {
             for (member, hash) in (0..=u16::MAX).zip(&self.hashes) {
                 each(member, mix64(key ^ hash));
             }
@@ -284,8 +345,9 @@ impl Draws {
         for (member, bounds) in (0..=u16::MAX).zip(self.starts.windows(2)) {
             let &[start, end] = bounds else { continue };
             let own = &self.hashes[start as usize..end as usize];
-            let score = own.iter().map(|hash| mix64(key ^ hash)).max();
-            each(member, score.unwrap_or_default());
+            if let Some(score) = own.iter().map(|hash| mix64(key ^ hash)).max() {
+                each(member, score);
+            }
         }
     }
 
@@ -301,10 +363,9 @@ impl Draws {
     }
 }
 
-/// The key of a row. It is taken from the row's first slot rather than from its number, so that a
-/// table of twice the rows keeps half of the draws.
-pub(crate) const fn row_key(row: usize, shift: u32) -> u64 {
-    mix64(((row as u64) << shift) + GOLDEN_GAMMA)
+/// What a slot's scores are made from.
+pub(crate) const fn slot_key(slot: Slot) -> u64 {
+    mix64(slot.0 as u64 + GOLDEN_GAMMA)
 }
 
 /// The finalizer of SplitMix64: every input bit reaches every output bit.
@@ -314,14 +375,8 @@ pub(crate) const fn mix64(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// 2^64 divided by the golden ratio: keeps row 0 off the finalizer's fixed point at 0.
+/// 2^64 divided by the golden ratio: keeps slot 0 off the finalizer's fixed point at 0.
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-fn rows_for(members: usize) -> usize {
-    (members * ROWS_PER_MEMBER)
-        .next_power_of_two()
-        .clamp(ROWS_MIN, ROWS_MAX)
-}
 
 /// Zones as numbers, for comparing.
 fn zones_of(members: &[&Member]) -> Vec<Option<usize>> {

@@ -26,7 +26,7 @@ use xxhash_rust::xxh3;
 
 use crate::{
     fields::Fields,
-    slots::{ALGORITHM, MEMBERS_MAX, Member, Table},
+    slots::{ALGORITHM, MEMBERS_MAX, Member, Preference, Table},
 };
 
 /// A member as the source lists it, with what it told of itself.
@@ -210,11 +210,11 @@ impl Pool {
 
     /// Whose a slot is, and whom to turn to after: [`Table::preference`], or the only member.
     #[must_use]
-    pub fn preference(&self, slot: Slot) -> &[u16] {
+    pub fn preference(&self, slot: Slot) -> Preference {
         match &self.table {
             Some(table) => table.preference(slot),
-            None if self.members.is_empty() => &[],
-            None => &[0],
+            None if self.members.is_empty() => Preference::NONE,
+            None => Preference::ONLY,
         }
     }
 
@@ -304,7 +304,7 @@ impl Tables {
         self.sets.retain(|_, set| set.table.strong_count() > 0);
     }
 
-    /// How many tables are kept; each takes up to 512 KiB.
+    /// How many tables are kept; each of a large set takes 512 KiB.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sets.len()

@@ -4,7 +4,7 @@
 //! - It ends with the drain that it is given. Give it one of its own and signal that last: probes and
 //!   scrapes are then answered, `/readyz` with 503, while the process finishes its calls.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router, body::Body, extract::State, http::StatusCode, response::IntoResponse, routing::get,
@@ -16,6 +16,9 @@ use crate::{
     drain::Drain,
     net::{self, Listener},
 };
+
+/// How long an admin listener's own drain should be given: a probe that has come is answered.
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether the process wants new work: asked at each `/readyz`.
 pub trait Ready: Fn() -> bool + Send + Sync + 'static {}
@@ -35,6 +38,8 @@ pub async fn serve(listener: Listener, registry: Arc<Registry>, ready: impl Read
         });
     let settings = net::Settings {
         max_connections: 64,
+        // It goes last; nobody is to wait long for a scraper that keeps its connection.
+        drain_linger: GRACE,
         ..net::Settings::default()
     };
     net::serve(listener, settings, drain, move |request, _peer| {

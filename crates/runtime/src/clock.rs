@@ -1,13 +1,18 @@
 //! The wall clock: the one place that reads it.
 //!
 //! Durations come from `tokio::time`, which a test can pause; wall time is only for what leaves the
-//! process: timestamps in tasks, the hour in a token, an expiry in a store.
+//! process: timestamps in tasks, the hour in a token, an expiry in a store. Inside of a simulation both
+//! are the simulation's.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 UTC.
 #[must_use]
 pub fn unix_millis() -> u64 {
+    #[cfg(feature = "simulated")]
+    if let Some(since) = turmoil::since_epoch() {
+        return u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the place that the ban points to"

@@ -19,14 +19,11 @@ use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Url;
 
-use crate::settings;
+use crate::{settings, socket::Socket};
 
 pub mod guard;
 
@@ -230,7 +227,7 @@ impl Egress {
     ) -> Result<Stream, Error> {
         let within = self.settings.connect_timeout;
         let opened = async {
-            let socket = TcpStream::connect(addresses).await;
+            let socket = Socket::connect_at(addresses).await;
             self.over(socket, target, alpn).await
         };
         tokio::time::timeout(within, opened)
@@ -244,14 +241,14 @@ impl Egress {
     }
 
     async fn open(&self, target: &Target, alpn: Alpn) -> Result<Stream, Error> {
-        let socket = TcpStream::connect((&*target.host, target.port)).await;
+        let socket = Socket::connect(&target.host, target.port).await;
         self.over(socket, target, alpn).await
     }
 
     /// Makes a stream of a socket, with TLS where the target wants it.
     async fn over(
         &self,
-        socket: io::Result<TcpStream>,
+        socket: io::Result<Socket>,
         target: &Target,
         alpn: Alpn,
     ) -> Result<Stream, Error> {
@@ -260,7 +257,7 @@ impl Egress {
             source: Arc::new(source),
         };
         let socket = socket.map_err(refused)?;
-        socket.set_nodelay(true).map_err(refused)?;
+        socket.set_nodelay().map_err(refused)?;
         if target.scheme == Scheme::Http {
             return Ok(Stream::Plain(socket));
         }
@@ -334,9 +331,9 @@ impl Default for Egress {
 #[derive(Debug)]
 pub enum Stream {
     /// Plain TCP.
-    Plain(TcpStream),
+    Plain(Socket),
     /// A TLS session. Boxed: it is ten times the size of the other.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {

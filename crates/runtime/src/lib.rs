@@ -6,10 +6,15 @@
 //! - Every task that it spawns is one that the drain waits for.
 
 pub mod admin;
+pub mod aside;
 pub mod clock;
+pub mod dice;
 pub mod directory;
 pub mod drain;
 pub mod egress;
+pub mod flaw;
 pub mod net;
 pub mod settings;
+pub mod sidecar;
+pub mod socket;
 pub mod telemetry;

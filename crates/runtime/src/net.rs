@@ -8,36 +8,33 @@
 //!   that sends half a head, after [`Settings::header_read_timeout`].
 //! - A panic in one call is that call's `500`; neither the process nor the connection pays for it.
 //! - Every buffer and count per connection has a bound in [`Settings`].
-//! - On drain, nothing new is accepted, HTTP/2 peers get GOAWAY and HTTP/1 answers close.
+//! - On drain, what the kernel has accepted already is served, and nothing after it. HTTP/2 peers get
+//!   GOAWAY. HTTP/1 has no such word: each answer says `Connection: close`, and a connection is closed
+//!   unasked only when it was idle for [`Settings::drain_linger`], so that no client meets a reset.
 
-use std::{
-    future::Future, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
-use http_body_util::{Either, Empty};
-use hyper::{body::Incoming, server::conn, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
-use tracing::{debug, error, warn};
+use tokio::sync::Semaphore;
+use tracing::warn;
 
 use crate::{
     drain::Drain,
-    net::sniff::{Rewind, Wire},
+    net::connection::{Connection, Open},
     settings,
+    socket::Acceptor,
 };
 
+mod connection;
 mod sniff;
+pub mod takeover;
 
 /// What a listener allows its clients.
 ///
@@ -79,6 +76,12 @@ pub struct Settings {
     /// HTTP/2: how long it may take to answer before the connection is closed. Default 20s.
     #[serde(with = "settings::duration")]
     pub h2_ping_within: Duration,
+    /// How long a draining listener keeps HTTP/1 connections that are idle, and new ones that have
+    /// said nothing yet: a request on them is answered, with `Connection: close`. Default 5s. Longer
+    /// than most clients pause between two calls; a process that drains lasts at least as long where
+    /// such connections are open. The end of the drain's grace cuts it short.
+    #[serde(with = "settings::duration")]
+    pub drain_linger: Duration,
 }
 
 impl Default for Settings {
@@ -94,6 +97,7 @@ impl Default for Settings {
             h2_header_list: 16 << 10,
             h2_ping_every: Duration::from_secs(30),
             h2_ping_within: Duration::from_secs(20),
+            drain_linger: Duration::from_secs(5),
         }
     }
 }
@@ -144,10 +148,10 @@ impl Metrics {
     }
 }
 
-/// A bound TCP listener.
+/// A bound listener.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Acceptor,
     local: SocketAddr,
     metrics: Metrics,
 }
@@ -158,13 +162,26 @@ impl Listener {
     /// # Errors
     /// Where the address does not resolve or is taken.
     pub async fn bind(address: &str) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+        Self::on(Acceptor::bind(address).await?)
+    }
+
+    /// On a socket that another process has bound.
+    fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        Self::on(Acceptor::inherited(socket)?)
+    }
+
+    fn on(socket: Acceptor) -> io::Result<Self> {
         let local = socket.local_addr()?;
         Ok(Self {
             socket,
             local,
             metrics: Metrics::default(),
         })
+    }
+
+    /// The same socket once more, for another process. While it is held the port stays open.
+    fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.share()
     }
 
     /// Counts into registered metrics instead of nowhere.
@@ -201,198 +218,44 @@ where
     let room = Arc::new(Semaphore::new(
         settings.max_connections.min(Semaphore::MAX_PERMITS),
     ));
+    let Listener {
+        socket, metrics, ..
+    } = listener;
+    let take = |(socket, addr)| {
+        metrics.accepted.inc();
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            metrics.over_cap.inc();
+            return;
+        };
+        let connection = Connection {
+            peer: Peer { addr },
+            settings: Arc::clone(&settings),
+            metrics: metrics.clone(),
+            drain: drain.clone(),
+            _open: Open::count(&metrics, permit),
+        };
+        drain.spawn("connection", connection.run(socket, service.clone()));
+    };
     loop {
         let accepted = tokio::select! {
-            () = drain.signaled() => return,
-            accepted = listener.socket.accept() => accepted,
+            () = drain.signaled() => break,
+            accepted = socket.accept() => accepted,
         };
-        let (socket, addr) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok(accepted) => take(accepted),
             Err(error) => {
                 // Out of descriptors, most likely: without a pause this loop would burn the CPU
                 // that could close some. A client's own early reset costs one pause, no more.
                 warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        listener.metrics.accepted.inc();
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            listener.metrics.over_cap.inc();
-            continue;
-        };
-        let connection = Connection {
-            peer: Peer { addr },
-            settings: Arc::clone(&settings),
-            metrics: listener.metrics.clone(),
-            drain: drain.clone(),
-            _open: Open::count(&listener.metrics, permit),
-        };
-        drain.spawn("connection", connection.run(socket, service.clone()));
+        }
     }
+    // To these clients the connection stands: closing the socket would reset it.
+    socket.backlog().into_iter().for_each(take);
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-struct Connection {
-    peer: Peer,
-    settings: Arc<Settings>,
-    metrics: Metrics,
-    drain: Drain,
-    _open: Open,
-}
-
-impl Connection {
-    async fn run<S, Fut, B>(self, mut socket: TcpStream, service: S)
-    where
-        S: Fn(Request<Incoming>, Peer) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        if let Err(error) = prepare(&socket) {
-            debug!(%error, "socket options refused");
-        }
-        let first = tokio::time::timeout(
-            self.settings.first_bytes_within,
-            sniff::first_bytes(&mut socket),
-        );
-        let (wire, prefix) = tokio::select! {
-            () = self.drain.signaled() => return,
-            first = first => match first {
-                Ok(Ok(Some(first))) => first,
-                Ok(Ok(None) | Err(_)) => return,
-                Err(_) => {
-                    self.metrics.silent.inc();
-                    return;
-                }
-            },
-        };
-        let (peer, panics) = (self.peer, self.metrics.panics.clone());
-        let service = service_fn(move |request| {
-            let (service, panics) = (service.clone(), panics.clone());
-            async move {
-                Ok::<_, std::convert::Infallible>(answer(service, request, peer, panics).await)
-            }
-        });
-        let io = TokioIo::new(Rewind::new(prefix, socket));
-        let ended = match wire {
-            Wire::H1 => {
-                let connection = self.h1().serve_connection(io, service);
-                self.until_done(connection, |c| c.graceful_shutdown()).await
-            }
-            Wire::H2 => {
-                let connection = self.h2().serve_connection(io, service);
-                self.until_done(connection, |c| c.graceful_shutdown()).await
-            }
-        };
-        if let Err(error) = ended {
-            debug!(%error, peer = %self.peer.addr, "connection ended");
-        }
-    }
-
-    /// Drives a connection; once the drain is signaled, lets it finish what it has begun.
-    async fn until_done<C>(
-        &self,
-        connection: C,
-        finish: impl FnOnce(std::pin::Pin<&mut C>),
-    ) -> Result<(), hyper::Error>
-    where
-        C: Future<Output = Result<(), hyper::Error>>,
-    {
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = self.drain.signaled() => {}
-        }
-        finish(connection.as_mut());
-        connection.await
-    }
-
-    fn h1(&self) -> conn::http1::Builder {
-        let mut builder = conn::http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            // A client may close its sending half and still wait for the answer: `nc` does.
-            .half_close(true)
-            .header_read_timeout(self.settings.header_read_timeout)
-            .max_buf_size(self.settings.h1_buffer.max(8 << 10));
-        builder
-    }
-
-    fn h2(&self) -> conn::http2::Builder<TokioExecutor> {
-        // Streams are spawned apart from the drain: they end with their connection, which is in it.
-        let mut builder = conn::http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(window(self.settings.h2_stream_window))
-            .initial_connection_window_size(window(self.settings.h2_connection_window))
-            .max_concurrent_streams(self.settings.h2_max_streams)
-            .max_header_list_size(window(self.settings.h2_header_list))
-            .keep_alive_interval(self.settings.h2_ping_every)
-            .keep_alive_timeout(self.settings.h2_ping_within);
-        builder
-    }
-}
-
-/// Runs one call and turns its panic into an answer.
-async fn answer<S, Fut, B>(
-    service: S,
-    request: Request<Incoming>,
-    peer: Peer,
-    panics: Counter,
-) -> Response<Either<B, Empty<Bytes>>>
-where
-    S: Fn(Request<Incoming>, Peer) -> Fut,
-    Fut: Future<Output = Response<B>>,
-{
-    let call = async move { service(request, peer).await };
-    // The panic's own message was printed by the panic hook; the answer must not tell it.
-    if let Ok(response) = AssertUnwindSafe(call).catch_unwind().await {
-        return response.map(Either::Left);
-    }
-    panics.inc();
-    error!(peer = %peer.addr, "a call panicked");
-    let mut response = Response::new(Either::Right(Empty::new()));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
-}
-
-/// Small writes at once (an event is a small write), and dead peers found by the kernel.
-fn prepare(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let alive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
-    socket2::SockRef::from(socket).set_tcp_keepalive(&alive)
-}
-
-/// HTTP/2 windows are 31 bits wide.
-fn window(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX).min((1 << 31) - 1)
-}
-
-/// Counts a connection as open until it is dropped, and holds its place under the cap.
-struct Open {
-    gauge: Gauge,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Open {
-    fn count(metrics: &Metrics, permit: OwnedSemaphorePermit) -> Self {
-        metrics.open.inc();
-        Self {
-            gauge: metrics.open.clone(),
-            _permit: permit,
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gauge.dec();
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -41,8 +41,9 @@ pub fn card_to_1_0(card: &Map<String, Value>) -> a2a::AgentCard {
     places.extend(main.clone());
     if let Some(Value::Array(additional)) = fields.remove("additionalInterfaces") {
         for each in &additional {
-            let url = each.get("url").and_then(Value::as_str);
-            let binding = each.get("transport").and_then(Value::as_str);
+            // As of the main place, one without an address is none.
+            let said = |name| each.get(name).and_then(Value::as_str);
+            let (url, binding) = (said("url").filter(|url| !url.is_empty()), said("transport"));
             let (Some(url), Some(binding)) = (url, binding) else {
                 continue;
             };

@@ -17,6 +17,7 @@ use mesh_proto::{
     mesh, scan,
 };
 use tonic::{body::Body as TonicBody, service::Routes};
+use tonic_health::ServingStatus;
 use tower::ServiceExt as _;
 
 use super::{
@@ -46,7 +47,10 @@ pub(super) fn speaks(headers: &HeaderMap) -> bool {
 
 /// The services that the router answers itself.
 #[derive(Clone)]
-pub(super) struct Services(Routes);
+pub(super) struct Services {
+    routes: Routes,
+    health: tonic_health::server::HealthReporter,
+}
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -312,8 +316,17 @@ impl Services {
         if let Ok(service) = reflection.build_v1alpha() {
             routes = routes.add_service(service);
         }
-        drop(health);
-        Self(routes.prepare())
+        Self {
+            routes: routes.prepare(),
+            health,
+        }
+    }
+
+    /// From now on the health service says: not serving.
+    pub(super) async fn end(&self) {
+        self.health
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
     }
 
     /// Whether a path is one of ours.
@@ -323,7 +336,7 @@ impl Services {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let request = request.map(TonicBody::new);
-        let answered = self.0.clone().oneshot(request).await;
+        let answered = self.routes.clone().oneshot(request).await;
         let response = answered.unwrap_or_else(|never| match never {});
         response.map(|body| body.map_err(|_| Broken).boxed_unsync())
     }

@@ -336,7 +336,7 @@ fn message_id(headers: &HeaderMap) -> String {
     let key = headers.get("idempotency-key");
     let key = key.and_then(|key| key.to_str().ok());
     key.filter(|key| mesh_proto::MessageId::parse(key).is_ok())
-        .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+        .map_or_else(|| mesh_runtime::dice::uuid().to_string(), str::to_owned)
 }
 
 /// OpenAI's clients expect the numbers; an agent tells none.

@@ -9,13 +9,14 @@ mod card;
 mod extended;
 mod fresh;
 mod listing;
+mod members;
 
 use http::{Method, Response, StatusCode};
 use mesh_proto::{AgentName, Fault, Operation, Problem, json};
 
 use self::base::Base;
 pub use self::base::Proxies;
-pub(super) use self::card::card_path;
+pub(super) use self::{card::card_path, members::MEMBERS};
 use super::{Caller, Door, Front, rest, skill::To};
 use crate::call::{Body, Keys};
 

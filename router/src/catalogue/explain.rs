@@ -3,12 +3,12 @@
 //! # Invariants
 //! - It asks the very function that places calls; it has no opinion of its own.
 
-use mesh_core::{error::CallError, placement::Standing};
+use mesh_core::error::CallError;
 use mesh_proto::{AgentName, Operation};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Catalogue;
+use super::{Catalogue, outlook::Outlook};
 use crate::call::Keys;
 
 /// Where a call would go, and why.
@@ -59,26 +59,18 @@ impl Catalogue {
         let known = known.ok_or_else(|| CallError::no_such_agent(agent.as_str()))?;
         let now = Instant::now();
         let facts = keys.facts(agent, operation);
-        let placement = known.place(&self.keys, &facts, now)?;
-        let candidates =
-            placement
-                .candidates
-                .iter()
-                .enumerate()
-                .filter_map(|(position, member)| {
-                    let endpoint = known.endpoints.get(usize::from(*member))?;
-                    let incarnation = endpoint.incarnation();
-                    Some(Explanation {
-                        id: endpoint.id.to_string(),
-                        standing: match known.standing(*member, now) {
-                            Standing::Usable => "usable",
-                            Standing::Draining => "draining",
-                            Standing::Ejected => "ejected",
-                        },
-                        incarnation: (incarnation.0 != 0).then(|| format!("{:08x}", incarnation.0)),
-                        orphan: placement.is_orphan_at(position),
-                    })
-                });
+        let (placement, order) = known.place(&self.keys, &facts, now)?;
+        let outlook = Outlook::of(known, now, self.slow_start);
+        let candidates = order.iter().enumerate().filter_map(|(position, member)| {
+            let endpoint = known.endpoints.get(usize::from(*member))?;
+            let incarnation = endpoint.incarnation();
+            Some(Explanation {
+                id: endpoint.id.to_string(),
+                standing: outlook.standing(*member).label(),
+                incarnation: (incarnation.0 != 0).then(|| format!("{:08x}", incarnation.0)),
+                orphan: placement.is_orphan_at(position),
+            })
+        });
         Ok(Explained {
             agent: agent.clone(),
             operation: operation.name(),

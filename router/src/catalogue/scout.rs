@@ -26,7 +26,7 @@ use mesh_runtime::clock;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::{Catalogue, cards::Reading};
+use super::{Catalogue, cards::Reading, vigil};
 use crate::upstream::{self, Endpoint, Page, Written};
 
 /// Where cards are, newest place first.
@@ -34,8 +34,6 @@ const CARD_PATHS: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/age
 /// How soon an unread card is asked for again; doubles up to [`SLOWEST`].
 const FIRST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(15);
-/// How often a worker's report is read. A report costs one small GET.
-const REPORT_EVERY: Duration = Duration::from_secs(2);
 /// A card is asked for again at the latest after five minutes, and one whose agent says nothing after
 /// one: a new address must be seen. For how long it may be stale does not matter: the last good card
 /// stays until there is another.
@@ -50,7 +48,7 @@ const BOUNDS: Bounds = Bounds {
 const TOLD: usize = 5;
 
 /// Sends a scout to an endpoint.
-pub(super) fn watch(catalogue: &Arc<Catalogue>, agent: &AgentName, endpoint: &Arc<Endpoint>) {
+pub(super) fn send(catalogue: &Arc<Catalogue>, agent: &AgentName, endpoint: &Arc<Endpoint>) {
     let scout = Scout {
         catalogue: Arc::downgrade(catalogue),
         endpoint: Arc::downgrade(endpoint),
@@ -88,22 +86,25 @@ impl Scout {
             (self.catalogue.upgrade(), self.endpoint.upgrade())
         {
             let reported = self.read_report(&catalogue, &endpoint).await;
-            if Instant::now() >= self.due {
+            if Instant::now() >= self.due && endpoint.has_pages() {
                 self.read_card(&catalogue, &endpoint).await;
             }
             if endpoint.look_at() {
                 catalogue.refresh();
             }
+            if !endpoint.has_pages() {
+                return;
+            }
             let has_card = endpoint.facts().card.is_some();
             drop((catalogue, endpoint));
             let pause = match (has_card, reported) {
                 (false, _) => self.slower(),
-                (true, true) => REPORT_EVERY,
+                (true, true) => vigil::ASK_EVERY,
                 // A third party has nothing to report; its card is all there is to wait for.
                 (true, false) => self
                     .due
                     .saturating_duration_since(Instant::now())
-                    .clamp(REPORT_EVERY, SLOWEST),
+                    .clamp(vigil::ASK_EVERY, SLOWEST),
             };
             tokio::time::sleep(pause).await;
         }
@@ -115,11 +116,18 @@ impl Scout {
         pause
     }
 
-    /// True for a worker of ours, also while it can't be reached.
-    async fn read_report(&self, catalogue: &Catalogue, endpoint: &Endpoint) -> bool {
+    /// True for a worker of ours, also while it can't be reached. One that is watched is heard there.
+    async fn read_report(&self, catalogue: &Arc<Catalogue>, endpoint: &Endpoint) -> bool {
+        let home = endpoint.home();
+        if endpoint.is_invoked() {
+            return false;
+        }
+        if home.health().is_watched() && endpoint.facts().boot.is_some() {
+            return true;
+        }
         let page = endpoint.page(Page::AtRoot(WORKER_PATH)).await;
         if !matches!(page, Err(upstream::Error::Unanswered(_))) {
-            endpoint.home().readmit();
+            home.health().readmit();
         }
         match page.ok().as_deref().and_then(upstream::report) {
             Some(report) => {
@@ -127,6 +135,7 @@ impl Scout {
                     debug!(endpoint = %endpoint.id, boot = %report.boot, "worker reported");
                     catalogue.refresh();
                 }
+                vigil::begin(catalogue, home, &report.boot);
                 true
             }
             None => endpoint.facts().boot.is_some(),

@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mesh_proto::{
     Binding, Dialect, Fault, Operation, Problem,
     a2a::{ListTasksRequest, ListTasksResponse},
-    jsonrpc::RawId,
     pivot,
 };
 
@@ -43,33 +42,7 @@ pub(super) fn request(ask: &Ask) -> Option<ListTasksRequest> {
 /// # Errors
 /// What of the request has no form in the caller's dialect.
 pub(super) fn ask(ask: &Ask, request: ListTasksRequest) -> Result<Ask, Problem> {
-    let request = pivot::Request::ListTasks(request);
-    let written = pivot::encode_request(ask.dialect, &id(ask), &request)?;
-    let mut headers = ask.headers.clone();
-    // It is written anew, and its answer will be read.
-    for name in [header::CONTENT_ENCODING, header::ACCEPT_ENCODING] {
-        headers.remove(name);
-    }
-    for name in ["grpc-encoding", "grpc-accept-encoding"] {
-        headers.remove(name);
-    }
-    let path = match ask.dialect.binding {
-        Binding::JsonRpc | Binding::Grpc => ask.path.clone(),
-        Binding::Rest => {
-            // The version may have stood in the query that was.
-            let version = HeaderValue::from_static(ask.dialect.version.as_str());
-            headers.insert(mesh_proto::mesh::A2A_VERSION, version);
-            written.path.into()
-        }
-    };
-    Ok(Ask {
-        method: written.method,
-        path,
-        headers,
-        body: written.body,
-        plain: None,
-        ..ask.clone()
-    })
+    ask.rewritten(&pivot::Request::ListTasks(request))
 }
 
 /// Reads an answer.
@@ -114,8 +87,4 @@ fn message<'a>(dialect: Dialect, plain: Option<&'a Bytes>, body: &'a Bytes) -> &
         (None, Binding::Grpc) => body.get(PREFIX..).unwrap_or_default(),
         (None, Binding::JsonRpc | Binding::Rest) => body,
     }
-}
-
-fn id(ask: &Ask) -> RawId {
-    ask.farewell.id.clone().unwrap_or_else(RawId::null)
 }

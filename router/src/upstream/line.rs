@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - The host of a line is always the configured one. A card says binding, path and version, and its
-//!   port counts only where its host is the configured host: a card can't send calls elsewhere.
+//!   port counts only where its host is the configured host: a card can't send calls elsewhere. Behind a
+//!   sidecar neither counts.
 
 use std::sync::Arc;
 
@@ -53,14 +54,23 @@ impl Line {
             .collect()
     }
 
-    /// The line of an agent whose card can't be read: JSON-RPC at the configured URL.
+    /// The line of an agent whose card can't be read: JSON-RPC at the configured URL. An app that its
+    /// sidecar speaks gRPC to has no card to read, and its path is its tenant.
     pub(super) fn bare(base: &Url, home: &Arc<Origin>) -> Self {
+        let path = base.path().trim_end_matches('/');
+        let (binding, tenant, path) = if home.invoked().is_some_and(|it| it.app.speaks_grpc) {
+            let tenant = path.trim_start_matches('/');
+            let tenant = (!tenant.is_empty()).then(|| Arc::from(tenant));
+            (Binding::Grpc, tenant, "")
+        } else {
+            (Binding::JsonRpc, None, path)
+        };
         Self {
-            binding: Binding::JsonRpc,
+            binding,
             version: None,
-            tenant: None,
+            tenant,
             origin: Arc::clone(home),
-            path: Arc::from(base.path().trim_end_matches('/')),
+            path: Arc::from(path),
         }
     }
 
@@ -72,12 +82,22 @@ impl Line {
     ) -> Option<Self> {
         let binding = interface.binding?;
         let shown = shown_url(&interface.url)?;
-        let mut target = home.target().clone();
-        if same_host(&shown, base)
-            && let Some(port) = shown.port_or_known_default()
-        {
-            target.port = port;
-        }
+        let origin = match home.invoked() {
+            // A sidecar speaks with its app at one port, and of HTTP and gRPC one.
+            Some(invoked) => {
+                let is_carried = (binding == Binding::Grpc) == invoked.app.speaks_grpc;
+                is_carried.then(|| Arc::clone(home))?
+            }
+            None => {
+                let mut target = home.target().clone();
+                if same_host(&shown, base)
+                    && let Some(port) = shown.port_or_known_default()
+                {
+                    target.port = port;
+                }
+                origins.at(&target)
+            }
+        };
         // A gRPC interface has no path of its own: `host:port` in the card, the service's below.
         let path = match binding {
             Binding::Grpc => "",
@@ -91,7 +111,7 @@ impl Line {
                 .as_deref()
                 .filter(|tenant| !tenant.is_empty())
                 .map(Arc::from),
-            origin: origins.at(&target),
+            origin,
             path: Arc::from(path),
         })
     }
@@ -161,7 +181,7 @@ impl Line {
                 .headers_mut()
                 .insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        Ok(self.origin.send(wire, request).await?)
+        self.origin.call(wire, request).await
     }
 }
 

@@ -8,30 +8,31 @@
 //! - An h1 connection carries one call at a time and comes back only after its body's clean end.
 //! - Idle h1 connections are bounded in number and age; h2 connections in number.
 
+mod carried;
+
 use std::{
-    pin::Pin,
+    error::Error as _,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame};
 use http_body_util::Full;
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh_proto::AgentName;
 use mesh_runtime::egress::{self, Alpn, Egress, Target};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::call::Broken;
+use self::carried::{Back, OpenStream};
+use super::{Endpoint, health::Health, invoked::Invoked};
+
+pub use self::carried::Carried;
 
 /// Idle h1 connections kept per origin; one more pushes the oldest out.
 const IDLE_CONNECTIONS: usize = 128;
@@ -43,12 +44,15 @@ const SHARED_CONNECTIONS: usize = 16;
 /// Streams on an h2 connection before another is opened: 80 % of 100, the bound that most servers
 /// announce and that RFC 9113, 6.5.2 asks them not to go below.
 const STREAMS: usize = 80;
-/// The first ejection's length; it doubles with each failure in a row, up to [`EJECTION_MOST`].
-const EJECTION_FIRST: Duration = Duration::from_millis(250);
-const EJECTION_MOST: Duration = Duration::from_secs(30);
-/// Windows after `routing-and-scale` 4: a slow stream must not stall its neighbours.
+/// Streams that were given up and whose late answers are still recognised. Clients whose deadlines pass
+/// give up in crowds, and an answer that nobody knows any more counts against the whole connection.
+const GIVEN_UP: usize = 4096;
+
+/// A stream that is not read must not stall its neighbours: all of them at once fit into the
+/// connection's window.
 const STREAM_WINDOW: u32 = 128 << 10;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const _: () = assert!(STREAMS * (STREAM_WINDOW as usize) <= CONNECTION_WINDOW as usize);
 
 /// The HTTP version of a connection to an origin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,21 +86,40 @@ pub enum Reason {
     /// The HTTP handshake, or a connection that closed unused.
     #[error("the connection closed unused")]
     Http(#[source] hyper::Error),
+    /// The peer says of the stream that it did nothing of it: it refused it, or its number is above
+    /// the last that a GOAWAY names (RFC 9113, 8.7).
+    #[error("the stream was refused")]
+    Refused(#[source] hyper::Error),
+}
+
+impl Reason {
+    /// Whether the host can't be had, and not only a connection or a stream of it.
+    #[must_use]
+    pub const fn is_of_the_host(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Origin {
     target: Target,
+    /// The app that it is, where a sidecar stands between.
+    invoked: Option<Arc<Invoked>>,
     egress: Egress,
-    born: Instant,
+    health: Arc<Health>,
+    /// Who lives here. Few: the agents of one process.
+    residents: Mutex<Vec<Resident>>,
     idle: Mutex<Vec<Idle>>,
     shared: Mutex<Vec<Shared>>,
     /// Held while an h2 connection is made, so that a burst makes one and not a hundred.
     dialling: tokio::sync::Mutex<()>,
-    /// Milliseconds after `born` until which the origin is ejected.
-    ejected_until: AtomicU64,
-    strikes: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Resident {
+    agent: AgentName,
+    endpoint: Weak<Endpoint>,
 }
 
 #[derive(Debug)]
@@ -114,16 +137,16 @@ struct Shared {
 impl Origin {
     /// An origin that nobody has talked to yet.
     #[must_use]
-    pub fn new(target: Target, egress: Egress) -> Self {
+    pub fn new(target: Target, invoked: Option<Arc<Invoked>>, egress: Egress) -> Self {
         Self {
             target,
+            invoked,
             egress,
-            born: Instant::now(),
+            health: Arc::new(Health::new(Instant::now())),
+            residents: Mutex::default(),
             idle: Mutex::default(),
             shared: Mutex::default(),
             dialling: tokio::sync::Mutex::default(),
-            ejected_until: AtomicU64::new(0),
-            strikes: AtomicU32::new(0),
         }
     }
 
@@ -133,31 +156,37 @@ impl Origin {
         &self.target
     }
 
-    /// Whether a failure is too fresh to try again.
+    /// The app that it is, where a sidecar stands between.
     #[must_use]
-    pub fn is_ejected(&self, now: Instant) -> bool {
-        let until = self.ejected_until.load(Ordering::Relaxed);
-        until != 0 && millis(now.saturating_duration_since(self.born)) < until
+    pub fn invoked(&self) -> Option<&Invoked> {
+        self.invoked.as_deref()
     }
 
-    /// Takes the origin out of the choice for a while. True if it was in.
-    pub fn eject(&self, now: Instant) -> bool {
-        let was_in = !self.is_ejected(now);
-        let strikes = self.strikes.fetch_add(1, Ordering::Relaxed).min(16);
-        let pause = EJECTION_FIRST
-            .saturating_mul(1 << strikes)
-            .min(EJECTION_MOST);
-        let until = millis(now.saturating_duration_since(self.born) + pause);
-        self.ejected_until.store(until.max(1), Ordering::Relaxed);
-        was_in
+    /// How it does.
+    #[must_use]
+    pub const fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
-    /// Puts the origin back: it answered.
-    pub fn readmit(&self) {
-        if self.strikes.load(Ordering::Relaxed) != 0 {
-            self.strikes.store(0, Ordering::Relaxed);
-            self.ejected_until.store(0, Ordering::Relaxed);
-        }
+    /// Notes that an endpoint of an agent lives here.
+    pub fn house(&self, agent: &AgentName, endpoint: &Arc<Endpoint>) {
+        let mut residents = self.residents.lock();
+        residents.retain(|each| each.endpoint.strong_count() > 0);
+        residents.push(Resident {
+            agent: agent.clone(),
+            endpoint: Arc::downgrade(endpoint),
+        });
+    }
+
+    /// The endpoints that live here, with their agents.
+    #[must_use]
+    pub fn residents(&self) -> Vec<(AgentName, Arc<Endpoint>)> {
+        let residents = self.residents.lock();
+        let living = residents.iter().filter_map(|each| {
+            let endpoint = each.endpoint.upgrade()?;
+            Some((each.agent.clone(), endpoint))
+        });
+        living.collect()
     }
 
     /// Sends one request and waits for the answer's head.
@@ -186,15 +215,8 @@ impl Origin {
             };
             let mut error = match sender.try_send_request(request).await {
                 Ok(response) => {
-                    let back = Some(Back {
-                        sender,
-                        origin: Arc::downgrade(self),
-                    });
-                    return Ok(response.map(|body| Carried {
-                        body,
-                        back,
-                        _stream: None,
-                    }));
+                    let back = Some(Back::new(sender, self));
+                    return Ok(response.map(|body| Carried::new(body, back, None)));
                 }
                 Err(error) => error,
             };
@@ -220,17 +242,19 @@ impl Origin {
             let stream = OpenStream::count(streams);
             let mut error = match sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok(response.map(|body| Carried {
-                        body,
-                        back: None,
-                        _stream: Some(stream),
-                    }));
+                    return Ok(response.map(|body| Carried::new(body, None, Some(stream))));
                 }
                 Err(error) => error,
             };
             match error.take_message() {
                 Some(unsent) => request = unsent,
-                None => return Err(Unanswered::Sent(error.into_error())),
+                None => {
+                    let error = error.into_error();
+                    return Err(match was_refused(&error) {
+                        true => Unanswered::Unsent(Reason::Refused(error)),
+                        false => Unanswered::Sent(error),
+                    });
+                }
             }
         }
         Err(Unanswered::Unsent(Reason::Closed))
@@ -298,6 +322,7 @@ impl Origin {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20))
+            .max_concurrent_reset_streams(GIVEN_UP)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(unsent_http)?;
@@ -324,100 +349,17 @@ impl Origin {
     }
 }
 
-/// An upstream's body that gives its connection back at its end.
-#[derive(Debug)]
-pub struct Carried {
-    body: Incoming,
-    back: Option<Back>,
-    _stream: Option<OpenStream>,
-}
-
-#[derive(Debug)]
-struct Back {
-    sender: http1::SendRequest<Full<Bytes>>,
-    origin: Weak<Origin>,
-}
-
-impl Back {
-    fn give(self) {
-        let Some(origin) = self.origin.upgrade() else {
-            return;
-        };
-        let mut sender = self.sender;
-        if sender.is_ready() {
-            origin.give_back(sender);
-            return;
-        }
-        // The connection's task has still to see the end of the body.
-        drive(async move {
-            if sender.ready().await.is_ok() {
-                origin.give_back(sender);
-            }
-        });
-    }
-}
-
-impl http_body::Body for Carried {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx).map_err(|_| Broken);
-        match &polled {
-            Poll::Ready(None) => {
-                if let Some(back) = self.back.take() {
-                    back.give();
-                }
-            }
-            Poll::Ready(Some(Err(_))) => self.back = None,
-            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => {
-                if let Some(back) = self.back.take() {
-                    back.give();
-                }
-            }
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        // An answer without a body is never polled; its connection is as good as new.
-        if self.body.is_end_stream()
-            && let Some(back) = self.back.take()
-        {
-            back.give();
-        }
-    }
-}
-
-/// One stream of an h2 connection, counted while it lives.
-#[derive(Debug)]
-struct OpenStream(Arc<AtomicUsize>);
-
-impl OpenStream {
-    fn count(streams: Arc<AtomicUsize>) -> Self {
-        streams.fetch_add(1, Ordering::Relaxed);
-        Self(streams)
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Whether the peer says that it did nothing of a stream. A GOAWAY for an error says less: what it ends
+/// may have begun.
+fn was_refused(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        let is_goodbye = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
+        let is_refusal = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (is_goodbye || is_refusal)
+    })
 }
 
 fn unsent(error: egress::Error) -> Unanswered {
@@ -426,10 +368,6 @@ fn unsent(error: egress::Error) -> Unanswered {
 
 fn unsent_http(error: hyper::Error) -> Unanswered {
     Unanswered::Unsent(Reason::Http(error))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[expect(

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - No page is longer than [`PAGE_BYTES`], and none is waited for longer than [`PATIENCE`].
-//! - A page is asked for without anybody's credentials, so what it says may be told to everybody.
+//! - What we read for ourselves is asked for without anybody's credentials, so it may be told to
+//!   everybody; what is forwarded for a caller carries that caller's.
 //! - Redirects are not followed: a page comes from the configured host.
 
 use std::time::Duration;
@@ -63,21 +64,37 @@ impl Endpoint {
         page: Page<'_>,
         conditions: impl Iterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Response<Bytes>, Error> {
+        let mut headers: HeaderMap = conditions.collect();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::ACCEPT, json);
+        self.forward(page, Method::GET, headers, Bytes::new()).await
+    }
+
+    /// Has a page answer a whole request, and gives whatever it answers.
+    ///
+    /// # Errors
+    /// [`Error`], where no whole answer came.
+    pub async fn forward(
+        &self,
+        page: Page<'_>,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, Error> {
         let path = match page {
             Page::Below(path) => format!("{}{path}", self.base.path().trim_end_matches('/')),
             Page::AtRoot(path) => path.to_owned(),
         };
         let mut request = Request::builder()
-            .method(Method::GET)
+            .method(method)
             .uri(path)
-            .header(header::HOST, self.home.target().authority())
-            .header(header::ACCEPT, "application/json")
-            .body(Full::default())?;
-        request
-            .headers_mut()
-            .extend(conditions.collect::<HeaderMap>());
+            .body(Full::new(body))?;
+        *request.headers_mut() = headers;
+        let authority = HeaderValue::from_str(&self.home.target().authority());
+        let authority = authority.map_err(http::Error::from)?;
+        request.headers_mut().insert(header::HOST, authority);
         let whole = async {
-            let response = self.home.send(Wire::H1, request).await?;
+            let response = self.home.call(Wire::H1, request).await?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, PAGE_BYTES).collect().await;
             let body = body.map_err(|_| Error::Page)?;

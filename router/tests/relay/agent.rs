@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use mesh_proto::{Problem, grpc, pivot::WireResponse};
+use mesh_proto::{Problem, grpc, mesh, pivot::WireResponse};
 use mesh_runtime::{
     drain::{self, Trigger},
     net::{self, Listener},
@@ -83,6 +83,8 @@ pub(crate) struct Agent {
 type Pages = Box<dyn Fn(&Seen) -> Response<Bytes> + Send + Sync>;
 
 struct State {
+    boot: Option<&'static str>,
+    load: Mutex<&'static str>,
     card: Option<String>,
     pages: Option<Pages>,
     seen: Mutex<Vec<Seen>>,
@@ -106,6 +108,14 @@ impl Agent {
         Self::start(None, Some(Box::new(pages)), |_| Answer::json("{}")).await
     }
 
+    /// A worker of ours in this life: it reports, is watched, and takes views.
+    pub(crate) async fn ours(
+        boot: &'static str,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_as(Some(boot), None, None, answer).await
+    }
+
     /// An agent with a card, in which `PORT` is its port.
     pub(crate) async fn with_card(
         card: &str,
@@ -119,9 +129,20 @@ impl Agent {
         pages: Option<Pages>,
         answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::start_as(None, card, pages, answer).await
+    }
+
+    async fn start_as(
+        boot: Option<&'static str>,
+        card: Option<&str>,
+        pages: Option<Pages>,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr();
         let state = Arc::new(State {
+            boot,
+            load: Mutex::new("0/64"),
             card: card.map(|card| card.replace("PORT", &address.port().to_string())),
             pages,
             seen: Mutex::default(),
@@ -161,9 +182,23 @@ impl Agent {
     pub(crate) fn posts(&self) -> Vec<Seen> {
         let seen = self.state.seen.lock();
         seen.iter()
-            .filter(|seen| seen.method == Method::POST)
+            .filter(|seen| seen.method == Method::POST && seen.path != mesh::VIEW_PATH)
             .cloned()
             .collect()
+    }
+
+    /// The views that it was told, in order.
+    pub(crate) fn views(&self) -> Vec<mesh::ViewNotice> {
+        let seen = self.state.seen.lock();
+        seen.iter()
+            .filter(|seen| seen.path == mesh::VIEW_PATH)
+            .map(|seen| serde_json::from_slice(&seen.body).unwrap())
+            .collect()
+    }
+
+    /// What it says of its load from now on.
+    pub(crate) fn loaded(&self, load: &'static str) {
+        *self.state.load.lock() = load;
     }
 
     /// The one request that was posted since this was asked last; `None` for none, or several.
@@ -230,7 +265,55 @@ impl State {
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// The report of a worker of ours, once or as it lives.
+    fn report(self: &Arc<Self>, seen: &Seen) -> Option<Response<Body>> {
+        let boot = self.boot?;
+        if seen.path == mesh::VIEW_PATH {
+            let mut taken = whole("application/json", Bytes::new());
+            *taken.status_mut() = StatusCode::NO_CONTENT;
+            return Some(taken);
+        }
+        let line = move |load: &str| {
+            let load = mesh::Load::parse(load).unwrap();
+            let mut line = serde_json::to_vec(&mesh::WorkerReport {
+                boot: boot.to_owned(),
+                state: load.state,
+                in_flight: load.in_flight,
+                capacity: load.capacity,
+                store: "shared".to_owned(),
+                ..mesh::WorkerReport::default()
+            })
+            .unwrap();
+            line.push(b'\n');
+            Bytes::from(line)
+        };
+        let path = seen.path.strip_prefix(mesh::WORKER_PATH)?;
+        if path.is_empty() {
+            return Some(whole("application/json", line(*self.load.lock())));
+        }
+        let lines = futures_util::stream::unfold(Arc::clone(self), move |state| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let load = *state.load.lock();
+            Some((Ok(Frame::data(line(load))), state))
+        });
+        Some(typed(
+            "application/x-ndjson",
+            StreamBody::new(lines).boxed_unsync(),
+        ))
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let mut response = self.answer_to(request).await;
+        if let Some(boot) = self.boot {
+            let headers = response.headers_mut();
+            headers.insert(mesh::BOOT, HeaderValue::from_static(boot));
+            let load = HeaderValue::from_static(*self.load.lock());
+            headers.insert(mesh::LOAD, load);
+        }
+        response
+    }
+
+    async fn answer_to(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = body
             .collect()
@@ -244,6 +327,9 @@ impl State {
             method: parts.method,
         };
         self.seen.lock().push(seen.clone());
+        if let Some(report) = self.report(&seen) {
+            return report;
+        }
         if let Some(page) = self.page(&seen) {
             return page;
         }

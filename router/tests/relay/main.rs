@@ -20,6 +20,8 @@ mod exact;
 mod gather;
 mod openai;
 mod push;
+mod resilience;
+mod streams;
 
 use std::time::Duration;
 

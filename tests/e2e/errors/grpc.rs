@@ -102,7 +102,7 @@ fn tasks(ids: &Ids) -> Vec<Case> {
     let missing = |name: &str, ask: Ask| Case::new(name, ask, Fault::TaskNotFound);
     let config = a2a::TaskPushNotificationConfig {
         task_id: ids.done.clone(),
-        url: "https://example.org/push".to_owned(),
+        url: "https://10.1.2.3/push".to_owned(),
         ..Default::default()
     };
     vec![
@@ -127,9 +127,9 @@ fn tasks(ids: &Ids) -> Vec<Case> {
             Fault::UnsupportedOperation,
         ),
         Case::new(
-            "a push configuration",
+            "a push configuration for a private address",
             call("CreateTaskPushNotificationConfig", &config),
-            Fault::PushNotificationNotSupported,
+            Fault::InvalidParams,
         ),
         Case::new(
             "an extended card",

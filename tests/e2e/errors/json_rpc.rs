@@ -160,7 +160,7 @@ fn params(ids: &Ids) -> Vec<Case> {
 fn tasks(ids: &Ids) -> Vec<Case> {
     let case = Case::new;
     let task = |method: &str, id: &str| call(method, &json!({"id": id}));
-    let config = json!({"taskId": ids.done, "url": "https://example.org/push"});
+    let config = json!({"taskId": ids.done, "url": "https://10.1.2.3/push"});
     vec![
         case(
             "a task of nobody's",
@@ -198,9 +198,9 @@ fn tasks(ids: &Ids) -> Vec<Case> {
             Fault::UnsupportedOperation,
         ),
         case(
-            "a push configuration",
+            "a push configuration for a private address",
             call("CreateTaskPushNotificationConfig", &config),
-            Fault::PushNotificationNotSupported,
+            Fault::InvalidParams,
         ),
         case(
             "an extended card",

@@ -96,7 +96,7 @@ fn paths(ids: &Ids) -> Vec<Case> {
     let Ids { done, .. } = ids;
     let missing = |name: &str, ask: Ask| Case::new(name, ask, Fault::TaskNotFound);
     let nowhere = |name: &str, ask: Ask| Case::new(name, ask, Fault::MethodNotFound);
-    let config = json!({"url": "https://example.org/push"}).to_string();
+    let config = json!({"url": "https://10.1.2.3/push"}).to_string();
     vec![
         missing("a task of nobody's", get("/tasks/no-such-task")),
         missing("an id with a colon in it", get("/tasks/no:such:task")),
@@ -142,9 +142,9 @@ fn paths(ids: &Ids) -> Vec<Case> {
             Fault::InvalidParams,
         ),
         Case::new(
-            "a push configuration",
+            "a push configuration for a private address",
             post(&format!("/tasks/{done}/pushNotificationConfigs"), config),
-            Fault::PushNotificationNotSupported,
+            Fault::InvalidParams,
         ),
         Case::new(
             "an extended card",

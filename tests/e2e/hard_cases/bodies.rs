@@ -71,9 +71,9 @@ async fn case_2_escaped_snake_cased_doubled_and_null_keys_are_read_as_the_agent_
     let caller = mesh.router().caller("desk", Binding::JsonRpc);
     let open = caller.send(question("book a desk")).await??;
     let (task, context) = (&open.id, &open.context_id);
-    let message = |ids: &str| {
+    let message = |id: &str, ids: &str| {
         format!(
-            r#"{{"message":{{"messageId":"m-odd","role":"ROLE_USER","parts":[{{"text":"berlin"}}],{ids}}}}}"#
+            r#"{{"message":{{"messageId":{id:?},"role":"ROLE_USER","parts":[{{"text":"berlin"}}],{ids}}}}}"#
         )
     };
     let get = |params: String| ("GetTask", params);
@@ -85,11 +85,17 @@ async fn case_2_escaped_snake_cased_doubled_and_null_keys_are_read_as_the_agent_
         get(format!(r#"{{"tenant":"","id":{task:?}}}"#)),
         (
             "SendMessage",
-            message(&format!(r#""task_id":{task:?},"context_id":{context:?}"#)),
+            message(
+                "m-odd-1",
+                &format!(r#""task_id":{task:?},"context_id":{context:?}"#),
+            ),
         ),
         (
             "SendMessage",
-            message(&format!(r#""task\u0049d":{task:?},"contextId":null"#)),
+            message(
+                "m-odd-2",
+                &format!(r#""task\u0049d":{task:?},"contextId":null"#),
+            ),
         ),
     ];
     for (method, params) in cases {

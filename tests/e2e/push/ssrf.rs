@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use mesh_tests::{
     mesh::Mesh,
+    network,
     recorder::{Answer, Recorder},
     wire::Ask,
 };
@@ -22,11 +23,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{
+use crate::{
     names::{self, Names},
-    network,
+    stage::{mesh, odd_agent},
 };
-use crate::stage::{mesh, odd_agent};
 
 /// Addresses that nobody may call, beside those of loopback.
 const FORBIDDEN: [&str; 7] = [

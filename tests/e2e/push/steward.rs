@@ -17,7 +17,7 @@ use tokio::process::Command;
 use crate::stage::mesh;
 
 /// A replica that sends notifications; its process and its base URL.
-async fn replica(python: &std::path::Path, name: &str) -> Result<(Process, String)> {
+pub(super) async fn replica(python: &std::path::Path, name: &str) -> Result<(Process, String)> {
     let script = repository().join("tests/interop/python/notifying.py");
     let mut command = Command::new(python);
     command.arg(script).arg(name);
@@ -33,7 +33,7 @@ async fn webhook() -> Result<Recorder> {
     Ok(hook)
 }
 
-fn config(hook: &Recorder, task: &a2a::Task) -> a2a::TaskPushNotificationConfig {
+pub(super) fn config(hook: &Recorder, task: &a2a::Task) -> a2a::TaskPushNotificationConfig {
     a2a::TaskPushNotificationConfig {
         // Without an id of its own one would take the other's place.
         id: hook.address.port().to_string(),
@@ -65,7 +65,7 @@ async fn heard(hook: &Recorder, state: &str) -> Result<(Value, Option<String>)> 
 }
 
 /// Every id of a notification is one that the client holds.
-fn is_of(told: &Value, task: &a2a::Task) -> Result<()> {
+pub(super) fn is_of(told: &Value, task: &a2a::Task) -> Result<()> {
     let of = told.as_object().and_then(|told| told.values().next());
     let of = of.context("an empty notification")?;
     let id = if of["taskId"].is_null() {

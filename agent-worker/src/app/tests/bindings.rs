@@ -80,8 +80,8 @@ async fn json_rpc_sends_streams_reads_lists_and_cancels() {
 #[tokio::test]
 async fn http_json_sends_streams_reads_lists_and_cancels() {
     let worker = one().await;
-    let body = serde_json::to_string(&send("say hello")).unwrap();
-    let sent = exchange(&worker, request("POST", "/a/message:send"), body.clone()).await;
+    let body = || serde_json::to_string(&send("say hello")).unwrap();
+    let sent = exchange(&worker, request("POST", "/a/message:send"), body()).await;
     assert_eq!(
         (sent.status, &sent.headers["content-type"]),
         (200, &"application/json".parse().unwrap())
@@ -92,7 +92,7 @@ async fn http_json_sends_streams_reads_lists_and_cancels() {
     let id = task["id"].as_str().unwrap();
 
     let alike = request("POST", "/a/message:send").header("accept", "application/a2a+json");
-    let alike = exchange(&worker, alike, body.clone()).await;
+    let alike = exchange(&worker, alike, body()).await;
     assert_eq!(alike.headers["content-type"], "application/a2a+json");
 
     let read = get(&worker, &format!("/a/tasks/{id}?historyLength=0"))
@@ -103,7 +103,7 @@ async fn http_json_sends_streams_reads_lists_and_cancels() {
     assert_eq!(get(&worker, "/a/tasks").await.json()["totalSize"], 2);
     assert_eq!(get(&worker, "/a/tenant/tasks").await.json()["totalSize"], 0);
 
-    let streamed = exchange(&worker, request("POST", "/a/message:stream"), body).await;
+    let streamed = exchange(&worker, request("POST", "/a/message:stream"), body()).await;
     let events = streamed.events();
     assert_eq!(state(&events[0]["task"]), "TASK_STATE_SUBMITTED");
     assert_eq!(state(&events[3]["statusUpdate"]), "TASK_STATE_COMPLETED");
@@ -213,6 +213,12 @@ async fn health_reflection_cards_and_the_report_are_there() {
         let service = service.to_owned();
         let checked = health.check(HealthCheckRequest { service }).await.unwrap();
         assert_eq!(checked.into_inner().status, 1);
+    }
+    worker.server.drain().await;
+    for service in ["", "lf.a2a.v1.A2AService"] {
+        let service = service.to_owned();
+        let checked = health.check(HealthCheckRequest { service }).await.unwrap();
+        assert_eq!(checked.into_inner().status, 2, "not serving");
     }
 
     let card = get(&worker, "/b/.well-known/agent-card.json").await;

@@ -26,6 +26,10 @@ async fn a_question_is_answered_in_the_same_task() {
         .map(|message| message["parts"][0]["text"].as_str().unwrap())
         .collect();
     assert_eq!(history, ["ask which city?", "which city?", "say Tokyo"]);
+    let again = rpc(&worker, "SendMessage", &answer).await["result"]["task"].clone();
+    assert_eq!(again, answered, "the same message is taken once");
+    let late = answer.message.as_mut().unwrap();
+    late.message_id = "late".to_owned();
     let late = rpc(&worker, "SendMessage", &answer).await;
     assert_eq!(
         late["error"]["code"], -32004,
@@ -161,7 +165,7 @@ async fn a_full_worker_refuses_and_a_drain_lets_the_running_finish() {
     let waiting = rpc(&worker, "SendMessage", &send_now("wait")).await;
     assert!(waiting["result"]["task"]["id"].is_string());
     let refused = rpc(&worker, "SendMessage", &send("say x")).await;
-    assert_eq!(refused["error"]["data"][0]["reason"], "UNAVAILABLE");
+    assert_eq!(refused["error"]["data"][0]["reason"], "RESOURCE_EXHAUSTED");
     assert_eq!(get(&worker, "/-/worker").await.json()["in_flight"], 1);
     let outcome = worker.drain().await;
     let left = std::collections::BTreeMap::from([("turn", 1)]);
@@ -252,4 +256,21 @@ async fn a_refused_message_does_not_end_the_streams_of_others() {
         asked < working && working < at("TASK_STATE_COMPLETED"),
         "{whole}"
     );
+}
+
+#[tokio::test]
+async fn a_send_ends_at_its_callers_deadline_and_the_task_goes_on() {
+    let worker = one().await;
+    for (name, value) in [("daca-timeout", "20"), ("grpc-timeout", "20m")] {
+        let hasty = request("POST", "/a").header(name, value);
+        let late = rpc_as(&worker, hasty, "SendMessage", &send("wait")).await;
+        let error = late.json()["error"]["data"][0].clone();
+        assert_eq!(error["reason"], "DEADLINE_EXCEEDED");
+        let id = error["metadata"]["taskId"].as_str().unwrap();
+        until(&worker, id, TaskState::Working).await;
+    }
+    let wrong = request("POST", "/a").header("daca-timeout", "soon");
+    let wrong = rpc_as(&worker, wrong, "SendMessage", &send("wait")).await;
+    assert_eq!(wrong.json()["error"]["code"], -32600);
+    assert_eq!(get(&worker, "/-/worker").await.json()["in_flight"], 2);
 }

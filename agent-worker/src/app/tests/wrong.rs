@@ -43,17 +43,6 @@ async fn json_rpc_tells_what_is_wrong_with_a_request() {
         ),
         (call("ListTasks", json!({"historyLength": -1})), -32602),
         (call("GetExtendedAgentCard", json!({})), -32007),
-        (
-            call(
-                "CreateTaskPushNotificationConfig",
-                json!({"taskId": "t", "url": "http://x"}),
-            ),
-            -32003,
-        ),
-        (
-            call("ListTaskPushNotificationConfigs", json!({"taskId": "t"})),
-            -32003,
-        ),
         (call("message/send", json!({})), -32009),
         (message(|p| p["message"] = Value::Null), -32602),
         (message(|p| p["message"]["messageId"] = json!("")), -32602),
@@ -71,12 +60,6 @@ async fn json_rpc_tells_what_is_wrong_with_a_request() {
         (
             message(|p| p["configuration"] = json!({"historyLength": -1})),
             -32602,
-        ),
-        (
-            message(|p| {
-                p["configuration"] = json!({"taskPushNotificationConfig": {"url": "http://x"}})
-            }),
-            -32003,
         ),
         (
             message(|p| p["message"]["parts"] = json!([{"raw": "AAAA", "mediaType": "image/png"}])),
@@ -136,8 +119,8 @@ async fn http_json_tells_what_is_wrong_with_a_request() {
             "GET",
             "/a/tasks/t/pushNotificationConfigs",
             "",
-            400,
-            "PUSH_NOTIFICATION_NOT_SUPPORTED",
+            404,
+            "TASK_NOT_FOUND",
         ),
         (
             "POST",

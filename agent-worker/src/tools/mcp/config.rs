@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsString,
+    fmt,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+use tokio::io::DuplexStream;
 use url::Url;
 
 /// An MCP server as the file has it: a program, a URL, or, with neither, the built-in server.
@@ -18,13 +21,14 @@ pub struct Config {
     /// The program and its arguments, spoken to over its standard streams.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// Environment variables for the program, beside the few that every child gets.
+    /// Environment variables for the program, beside the few that every child gets. A value may name
+    /// secrets: `${secret:STORE/NAME}`, `${env:NAME}`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// The address of a server that speaks streamable HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Headers for that server, such as its credentials.
+    /// Headers for that server, such as its credentials. A value may name secrets, too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// For the built-in server: the folder whose files may be read. Without it there are no file
@@ -59,6 +63,18 @@ pub enum Launch {
         /// Sent with each request.
         headers: HashMap<HeaderName, HeaderValue>,
     },
+    /// In this very process.
+    Inside(Inside),
+}
+
+/// A server in this process: opens one session with it, and gives this side's end.
+#[derive(Clone)]
+pub struct Inside(pub Arc<dyn Fn() -> DuplexStream + Send + Sync>);
+
+impl fmt::Debug for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inside")
+    }
 }
 
 /// What is wrong with a description.
@@ -171,6 +187,7 @@ mod tests {
                 format!("{program:?} {arguments:?} {environment:?}")
             }
             Launch::Http { url, headers } => format!("{url} {headers:?}"),
+            Launch::Inside(_) => "in this process".to_owned(),
         })
     }
 

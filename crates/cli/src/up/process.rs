@@ -1,9 +1,10 @@
-//! One process of the mesh: this program again, in another role.
+//! One process of the mesh: this program again, in another role, or a sidecar.
 //!
 //! # Invariants
 //! - It is a process group of its own, so that a Ctrl-C at the terminal reaches `up` alone, which
 //!   then ends the others in order.
-//! - It is killed when dropped, and ends itself when `up` is killed: no way out leaves it behind.
+//! - It is killed when dropped, and ends itself when `up` is killed: no way out leaves it behind. Only a
+//!   sidecar, which is not ours, outlives an `up` that is killed by SIGKILL.
 //! - Signals go to the one pid that was started here, and only while it is known to run.
 
 use std::{
@@ -34,15 +35,21 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts this program with other arguments.
-    pub(super) fn spawn(name: &str, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
+    /// This program with other arguments, to be run.
+    pub(super) fn role(arguments: &[String]) -> anyhow::Result<Command> {
         let exe = std::env::current_exe().context("can't find this program")?;
+        let mut command = Command::new(exe);
+        command.args(arguments);
+        Ok(command)
+    }
+
+    /// Starts a program.
+    pub(super) fn run(name: &str, mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let open =
             || -> std::io::Result<File> { OpenOptions::new().create(true).append(true).open(log) };
         let file = open().with_context(|| format!("can't write {}", log.display()))?;
         let from = file.metadata().map_or(0, |meta| meta.len());
-        let child = Command::new(exe)
-            .args(arguments)
+        let child = command
             .env(role::PARENT, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("can't share the log")?)
@@ -110,7 +117,7 @@ impl Process {
     }
 
     /// The last lines of its log, indented.
-    fn tail(&self) -> String {
+    pub(super) fn tail(&self) -> String {
         let said = self.said();
         let lines: Vec<&str> = said.lines().collect();
         let last = &lines[lines.len().saturating_sub(TAIL)..];
@@ -191,7 +198,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         // The test binary takes other arguments than `daca`, and says so.
         let arguments = ["--no-such-flag".to_owned()];
-        let mut process = Process::spawn("router", &arguments, &dir.join("router.log")).unwrap();
+        let command = Process::role(&arguments).unwrap();
+        let mut process = Process::run("router", command, &dir.join("router.log")).unwrap();
         let error = process
             .ready("router", Duration::from_secs(30))
             .await

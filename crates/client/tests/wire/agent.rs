@@ -91,7 +91,7 @@ impl Agent {
     clippy::disallowed_methods,
     reason = "a test's server ends with the test's runtime"
 )]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 

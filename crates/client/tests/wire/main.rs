@@ -8,6 +8,7 @@
 
 mod agent;
 mod older;
+mod resume;
 mod script;
 mod secure;
 mod service;

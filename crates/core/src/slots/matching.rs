@@ -1,4 +1,4 @@
-//! The stable matching behind a slot table: rows propose, members keep their best-scoring rows.
+//! The stable matching behind a slot table: slots propose, members keep their best-scoring slots.
 //!
 //! # Invariants
 //! - Equal scores are ordered by member, then by row, on both sides: with ties broken one way for all,
@@ -11,7 +11,9 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
 };
 
-use super::{Draws, PREFERENCES, row_key};
+use mesh_proto::mesh::Slot;
+
+use super::{DIRECT_MAX, Draws, PREFERENCES, Preference, SLOTS, slot_key};
 
 /// How many of its best members a row remembers. With 10 % spare capacity over 99 % of the rows are
 /// placed within it; each entry more costs time for every row, a miss costs one ranking of all.
@@ -26,21 +28,16 @@ const _: () = assert!(
 const SPARE_PERCENT: u64 = 10;
 
 /// Computes the preference lists, row after row, `width` members each.
-pub(super) fn solve(
-    draws: &Draws,
-    zones: &[Option<usize>],
-    rows: usize,
-    width: usize,
-) -> Box<[u16]> {
-    let mut rankings = Rankings::of(draws, rows);
-    let owners = rankings.owners(&capacities(draws.weights(), rows));
+pub(super) fn solve(draws: &Draws, zones: &[Option<usize>], width: usize) -> Box<[u16]> {
+    let mut rankings = Rankings::of(draws, SLOTS);
+    let owners = rankings.owners(&capacities(draws.weights(), SLOTS));
     let spread = Spread::of(zones);
-    let mut preferences = Vec::with_capacity(rows * width);
+    let mut preferences = Vec::with_capacity(SLOTS * width);
     for (row, owner) in owners.into_iter().enumerate() {
         let second = spread.elsewhere(owner).and_then(|is_elsewhere| {
             let near = rankings.shortlist(row).iter().map(|choice| choice.member);
             let near = near.into_iter().find(|member| is_elsewhere(*member));
-            near.or_else(|| draws.best(rankings.key(row), is_elsewhere))
+            near.or_else(|| draws.best(key(row), is_elsewhere))
         });
         let rest = rankings.shortlist(row).iter().map(|choice| choice.member);
         let rest = rest.filter(|member| *member != owner && Some(*member) != second);
@@ -48,6 +45,37 @@ pub(super) fn solve(
         preferences.extend(list.take(width));
     }
     preferences.into()
+}
+
+/// The list of one slot of a small set, where the highest score owns.
+pub(super) fn direct(draws: &Draws, zones: &[Option<usize>], slot: Slot) -> Preference {
+    let nobody = Choice {
+        score: 0,
+        member: u16::MAX,
+    };
+    let mut ranked = [nobody; DIRECT_MAX];
+    let mut count = 0;
+    draws.scores(slot_key(slot), |member, score| {
+        let choice = Choice { score, member };
+        let place = ranked[..count]
+            .iter()
+            .position(|better| *better < choice)
+            .unwrap_or(count);
+        count = (count + 1).min(DIRECT_MAX);
+        if let Some(from) = ranked.get_mut(place..count) {
+            from.rotate_right(1);
+            from[0] = choice;
+        }
+    });
+    let ranked = || ranked[..count].iter().map(|choice| choice.member);
+    let Some(owner) = ranked().next() else {
+        return Preference::NONE;
+    };
+    let second = Spread::of(zones)
+        .elsewhere(owner)
+        .and_then(|is_elsewhere| ranked().find(|member| is_elsewhere(*member)));
+    let rest = ranked().filter(|member| *member != owner && Some(*member) != second);
+    std::iter::once(owner).chain(second).chain(rest).collect()
 }
 
 /// `ceil(rows * q * (100 + spare) / (100 * sum(q)))` for each member: together 1.1 times the rows, so
@@ -106,7 +134,6 @@ impl PartialOrd for Held {
 /// What each row thinks of the members.
 struct Rankings<'a> {
     draws: &'a Draws,
-    shift: u32,
     /// Entries of one row.
     depth: usize,
     /// Row after row, the best member first.
@@ -117,23 +144,17 @@ struct Rankings<'a> {
 
 impl<'a> Rankings<'a> {
     fn of(draws: &'a Draws, rows: usize) -> Self {
-        let shift = u16::BITS - rows.ilog2();
-        let depth = draws.members().min(SHORTLIST);
+        let depth = draws.drawing().min(SHORTLIST);
         let mut shortlists = Vec::with_capacity(rows * depth);
         for row in 0..rows {
-            shortlist(draws, row_key(row, shift), depth, &mut shortlists);
+            shortlist(draws, key(row), depth, &mut shortlists);
         }
         Self {
             draws,
-            shift,
             depth,
             shortlists,
             whole: BTreeMap::new(),
         }
-    }
-
-    fn key(&self, row: usize) -> u64 {
-        row_key(row, self.shift)
     }
 
     fn shortlist(&self, row: usize) -> &[Choice] {
@@ -145,7 +166,7 @@ impl<'a> Rankings<'a> {
         if rank < self.depth {
             return self.shortlist(row).get(rank).copied();
         }
-        let key = self.key(row);
+        let key = key(row);
         let draws = self.draws;
         let whole = self.whole.entry(row).or_insert_with(|| {
             let mut all = Vec::with_capacity(draws.members());
@@ -226,6 +247,11 @@ fn shortlist(draws: &Draws, key: u64, depth: usize, out: &mut Vec<Choice>) {
         }
     });
     out.extend(best.iter().rev().take(depth));
+}
+
+/// A row is a slot, counted as an index.
+fn key(row: usize) -> u64 {
+    slot_key(Slot(u16::try_from(row).unwrap_or(u16::MAX)))
 }
 
 /// Who stands where.

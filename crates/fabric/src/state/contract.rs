@@ -66,8 +66,8 @@ async fn what_one_handle_writes_the_other_reads() {
         let etag = a.put("k", text("v"), Condition::Any, None).await.unwrap();
         let read = b.get("k").await.unwrap().unwrap();
         assert_eq!((read.value, read.etag), (text("v"), etag), "{form}");
-        assert!(b.delete("k", Condition::Any).await.unwrap(), "{form}");
-        assert!(!a.delete("k", Condition::Any).await.unwrap(), "{form}");
+        b.delete("k", Condition::Any).await.unwrap();
+        a.delete("k", Condition::Any).await.unwrap();
         assert_eq!(a.get("k").await.unwrap(), None, "{form}");
     }
 }
@@ -94,7 +94,7 @@ async fn a_condition_that_does_not_hold_changes_nothing() {
             text("3"),
             "{form}"
         );
-        assert!(a.delete("k", Condition::Etag(second)).await.unwrap());
+        a.delete("k", Condition::Etag(second)).await.unwrap();
         let missing = a.put("k", text("5"), Condition::Etag(second), None).await;
         assert!(matches!(missing, Err(Error::Conflict)), "{form}");
     }
@@ -191,6 +191,134 @@ async fn increment(store: &Store, times: u32) {
 }
 
 #[tokio::test]
+async fn the_writes_of_a_commit_happen_together_or_not_at_all() {
+    for (form, Pair { a, b, _dir }) in pairs().await {
+        let put =
+            |key: &str, value, condition| Write::put(key.to_owned(), text(value), condition, None);
+        let held = a.put("old", text("0"), Condition::Any, None).await.unwrap();
+        let done = a
+            .commit(vec![
+                put("task", "1", Condition::Absent),
+                put("index", "1", Condition::Any),
+                Write::delete("old".to_owned(), Condition::Etag(held)),
+            ])
+            .await
+            .unwrap();
+        assert_eq!(done.len(), 3, "{form}");
+        assert_eq!(
+            b.get("task").await.unwrap().unwrap().etag,
+            done[0],
+            "{form}"
+        );
+        assert_eq!(
+            b.get("index").await.unwrap().unwrap().etag,
+            done[1],
+            "{form}"
+        );
+        assert_eq!(b.get("old").await.unwrap(), None, "{form}");
+        // The last of these does not hold, so the first two do not happen.
+        let refused = b
+            .commit(vec![
+                put("task", "2", Condition::Etag(done[0])),
+                Write::delete("index".to_owned(), Condition::Any),
+                put("message", "2", Condition::Etag(done[1])),
+            ])
+            .await;
+        assert!(matches!(refused, Err(Error::Conflict)), "{form}");
+        assert_eq!(
+            a.get("task").await.unwrap().unwrap().etag,
+            done[0],
+            "{form}"
+        );
+        assert_eq!(
+            a.get("index").await.unwrap().unwrap().etag,
+            done[1],
+            "{form}"
+        );
+        assert_eq!(a.get("message").await.unwrap(), None, "{form}");
+        assert!(a.commit(Vec::new()).await.unwrap().is_empty(), "{form}");
+    }
+}
+
+#[tokio::test]
+async fn each_write_of_a_commit_lives_as_long_as_it_says() {
+    for (form, Pair { a, b, _dir }) in pairs().await {
+        let put = |key: &str, ttl| Write::put(key.to_owned(), text("v"), Condition::Absent, ttl);
+        let writes = vec![
+            put("p/gone", GONE),
+            put("p/hour", HOUR),
+            put("p/ever", None),
+        ];
+        a.commit(writes).await.unwrap();
+        assert_eq!(
+            keys(&b, "p/", None, 9).await,
+            ["p/ever", "p/hour"],
+            "{form}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_commits_that_meet_one_is_done_and_nothing_of_the_others() {
+    for (form, Pair { a, b, _dir }) in pairs().await {
+        let commits = (0..8).map(|n| {
+            let store = if n % 2 == 0 { a.clone() } else { b.clone() };
+            async move {
+                let own = format!("own/{n}");
+                let put = |key: String| Write::put(key, text("v"), Condition::Absent, None);
+                store.commit(vec![put(own), put("shared".to_owned())]).await
+            }
+        });
+        let done = futures_util::future::join_all(commits).await;
+        assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{form}");
+        assert_eq!(keys(&b, "own/", None, 9).await.len(), 1, "{form}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_refuses_and_does_nothing_and_passes() {
+    let (faults, store) = (Faults::default(), Store::memory(Bounds::default()));
+    let faulty = faults.over(store.clone());
+    faults.down(true);
+    let refused = faulty.put("k", text("v"), Condition::Any, None).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    assert!(faulty.get("k").await.is_err() && faulty.list("", None, 1).await.is_err());
+    assert_eq!(store.get("k").await.unwrap(), None);
+    faults.down(false);
+    faults.slow(Duration::from_secs(3));
+    let begun = tokio::time::Instant::now();
+    faulty
+        .put("k", text("v"), Condition::Any, None)
+        .await
+        .unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_secs(3));
+}
+
+/// A directory that is not writable is a store that only reads; root writes everywhere, so the lock of
+/// another process stands for both.
+#[tokio::test]
+async fn a_file_that_another_process_holds_locked_is_unavailable_and_not_waited_for_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&Place::Sqlite(dir.path().to_owned()))
+        .await
+        .unwrap();
+    store
+        .put("k", text("v"), Condition::Any, None)
+        .await
+        .unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let refused = store.put("k", text("w"), Condition::Any, None).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    assert_eq!(store.get("k").await.unwrap().unwrap().value, text("v"));
+    other.execute_batch("ROLLBACK").unwrap();
+    store
+        .put("k", text("w"), Condition::Any, None)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn sizes_have_bounds() {
     for (form, Pair { a, .. }) in pairs().await {
         let long = "k".repeat(KEY_BYTES + 1);
@@ -201,6 +329,11 @@ async fn sizes_have_bounds() {
         let large = Bytes::from(vec![0; VALUE_BYTES + 1]);
         let refused = a.put("k", large, Condition::Any, None).await;
         assert!(matches!(refused, Err(Error::Size)), "{form}");
+        let put = |n: usize| Write::put(n.to_string(), text("v"), Condition::Any, None);
+        let many = a.commit((0..=COMMIT_WRITES).map(put).collect()).await;
+        assert!(matches!(many, Err(Error::Size)), "{form}");
+        let twice = a.commit(vec![put(1), put(1)]).await;
+        assert!(matches!(twice, Err(Error::Size)), "{form}");
     }
 }
 
@@ -250,12 +383,19 @@ async fn expired_rows_are_swept_from_the_file() {
 }
 
 #[test]
-fn a_place_is_memory_or_a_directory() {
+fn a_place_is_memory_or_a_directory_or_a_sidecar() {
     assert_eq!("memory".parse(), Ok(Place::Memory));
     let dir = Place::Sqlite(PathBuf::from("/x:y"));
     assert_eq!("sqlite:/x:y".parse(), Ok(dir.clone()));
     assert_eq!(dir.to_string(), "sqlite:/x:y");
-    for wrong in ["", "sqlite", "sqlite:", "redis:x", "memory:"] {
+    let (store, bus) = ("s".to_owned(), "b".to_owned());
+    let named = Place::Dapr { store, bus };
+    assert_eq!("dapr:s/b".parse(), Ok(named.clone()));
+    assert_eq!(named.to_string(), "dapr:s/b");
+    assert_eq!("dapr".parse(), "dapr:statestore/pubsub".parse::<Place>());
+    for wrong in [
+        "", "sqlite", "sqlite:", "redis:x", "memory:", "dapr:", "dapr:s", "dapr:/b", "dapr:s/",
+    ] {
         assert!(wrong.parse::<Place>().is_err(), "{wrong}");
     }
 }

@@ -7,16 +7,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::ready,
     ops::Bound,
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::{Condition, Entry, Error, Etag, expiry, now};
+use super::{Change, Entry, Error, Etag, StateStore, Write, expiry};
+
+/// Tells the time in milliseconds, by which values expire.
+pub trait Clock: Fn() -> i64 + Send + Sync {}
+
+impl<F: Fn() -> i64 + Send + Sync> Clock for F {}
 
 /// How much a store in memory may hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,10 +43,19 @@ impl Default for Bounds {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Memory {
     bounds: Bounds,
+    shared: bool,
+    clock: Box<dyn Clock>,
     inner: Mutex<Inner>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,55 +83,64 @@ impl Row {
 }
 
 impl Memory {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds, clock: impl Clock + 'static) -> Self {
         Self {
             bounds,
+            shared: false,
+            clock: Box::new(clock),
             inner: Mutex::default(),
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<Entry> {
+    /// The same, for several workers.
+    pub(super) fn shared(mut self) -> Self {
+        self.shared = true;
+        self
+    }
+
+    fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    fn read(&self, key: &str) -> Option<Entry> {
+        let now = self.now();
         let inner = self.inner.lock();
-        let row = inner.rows.get(key).filter(|row| row.lives(now()))?;
+        let row = inner.rows.get(key).filter(|row| row.lives(now))?;
         Some(entry(key, row))
     }
 
-    pub(super) fn put(
-        &self,
-        key: &str,
-        value: Bytes,
-        condition: Condition,
-        ttl: Option<Duration>,
-    ) -> Result<Etag, Error> {
+    fn write(&self, writes: Vec<Write>) -> Result<Vec<Etag>, Error> {
+        let now = self.now();
         let mut inner = self.inner.lock();
-        condition.check(inner.etag(key))?;
-        inner.remove(key);
-        inner.last += 1;
-        let row = Row {
-            value,
-            etag: inner.last,
-            expires: expiry(ttl),
-        };
-        inner.insert(Arc::from(key), row);
-        inner.keep(self.bounds);
-        Ok(Etag(inner.last))
+        for write in &writes {
+            write.condition.check(inner.etag(&write.key, now))?;
+        }
+        let before = inner.last;
+        let mut etags = Vec::with_capacity(writes.len());
+        for Write { key, change, .. } in writes {
+            inner.remove(&key);
+            inner.last += 1;
+            if let Change::Put { value, ttl } = change {
+                let row = Row {
+                    value,
+                    etag: inner.last,
+                    expires: expiry(ttl, now),
+                };
+                inner.insert(Arc::from(key), row);
+            }
+            etags.push(Etag(inner.last));
+        }
+        inner.keep(self.bounds, now, before);
+        Ok(etags)
     }
 
-    pub(super) fn delete(&self, key: &str, condition: Condition) -> Result<bool, Error> {
-        let mut inner = self.inner.lock();
-        let current = inner.etag(key);
-        condition.check(current)?;
-        inner.remove(key);
-        Ok(current.is_some())
-    }
-
-    pub(super) fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Entry> {
+    fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Entry> {
+        let now = self.now();
         let inner = self.inner.lock();
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
-        let now = now();
         inner
             .rows
             .range::<str, _>((from, Bound::Unbounded))
@@ -127,9 +152,32 @@ impl Memory {
     }
 }
 
+impl StateStore for Memory {
+    fn is_durable(&self) -> bool {
+        self.shared
+    }
+
+    fn get(&self, key: String) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
+        Box::pin(ready(Ok(self.read(&key))))
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Etag>, Error>> {
+        Box::pin(async move { self.write(writes) })
+    }
+
+    fn list(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, Error>> {
+        Box::pin(ready(Ok(self.page(&prefix, after.as_deref(), limit))))
+    }
+}
+
 impl Inner {
-    fn etag(&self, key: &str) -> Option<Etag> {
-        let row = self.rows.get(key).filter(|row| row.lives(now()))?;
+    fn etag(&self, key: &str, now: i64) -> Option<Etag> {
+        let row = self.rows.get(key).filter(|row| row.lives(now))?;
         Some(Etag(row.etag))
     }
 
@@ -150,8 +198,8 @@ impl Inner {
         }
     }
 
-    fn keep(&mut self, bounds: Bounds) {
-        let now = now();
+    /// Comes back within the bounds, but for what was written after the etag `before`.
+    fn keep(&mut self, bounds: Bounds, now: i64, before: i64) {
         // Only under pressure: what has expired is out of sight anyway.
         while self.is_over(bounds) {
             let expired = self.expiring.first().filter(|(at, _)| *at <= now);
@@ -162,8 +210,8 @@ impl Inner {
                     self.written.keys().next().copied().unwrap_or_default()
                 }
             };
-            // The last one written stays, even if it alone is over the bound of bytes.
-            let Some(key) = self.written.get(&etag).filter(|_| etag != self.last) else {
+            // What was written last stays, even if it alone is over the bound of bytes.
+            let Some(key) = self.written.get(&etag).filter(|_| etag <= before) else {
                 return;
             };
             let key = Arc::clone(key);

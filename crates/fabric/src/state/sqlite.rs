@@ -1,11 +1,12 @@
 //! The store in SQLite: a file in WAL mode that several processes of one machine open at once.
 //!
 //! # Invariants
-//! - Each write is one `BEGIN IMMEDIATE` transaction: condition and write see the same state.
+//! - Each commit is one `BEGIN IMMEDIATE` transaction: conditions and writes see the same state.
 //! - `synchronous=NORMAL`: a killed process loses nothing, a power cut may lose the last moments but
 //!   never leaves a half-written state.
 //! - SQLite calls run on the blocking pool: one writer and a few readers at a time per process; more
-//!   callers wait in order, and another process is waited for at most [`BUSY`].
+//!   callers wait in order, and another process is waited for at most
+//!   [`BUSY`](crate::sqlite::BUSY).
 
 use std::{
     path::{Path, PathBuf},
@@ -13,18 +14,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
-use tokio::sync::Semaphore;
 
-use super::{Condition, Entry, Error, Etag, expiry, now};
-
-/// How long a write waits for another process's before it fails as unavailable.
-const BUSY: Duration = Duration::from_secs(5);
+use super::{Change, Entry, Error, Etag, StateStore, Write, expiry, now};
+use crate::sqlite::{Closed, Failed, Lane, Opened};
 
 /// Connections for reading; WAL lets them run beside the writer.
 const READERS: usize = 4;
@@ -51,45 +48,6 @@ pub(super) struct Sqlite {
     writes: AtomicU64,
 }
 
-/// Connections that are lent to one call each; who finds none free waits.
-#[derive(Debug)]
-struct Lane {
-    free: Mutex<Vec<Connection>>,
-    room: Arc<Semaphore>,
-}
-
-impl Lane {
-    fn of(connections: Vec<Connection>) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(connections.len()));
-        Arc::new(Self {
-            free: Mutex::new(connections),
-            room,
-        })
-    }
-
-    /// Runs `work` with a connection on the blocking pool. Once it runs, it runs to its end, even if
-    /// the caller is dropped: a write is never cut in the middle.
-    async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.room)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Closed)?;
-        let lane = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let mut connection = lane.free.lock().pop().ok_or(Error::Closed)?;
-            let result = work(&mut connection);
-            lane.free.lock().push(connection);
-            result
-        })
-        .await
-        .map_err(|_| Error::Closed)?
-    }
-}
-
 impl Sqlite {
     pub(super) async fn open(dir: PathBuf) -> Result<Self, Error> {
         let failed = dir.clone();
@@ -103,93 +61,59 @@ impl Sqlite {
             })
     }
 
-    fn open_blocking(dir: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        std::fs::create_dir_all(dir)?;
-        // Turning a fresh file to WAL needs it alone, and SQLite does not wait for that but fails as
-        // busy. Processes that start together open one after the other.
-        let alone = std::fs::File::create(dir.join("state.opening"))?;
-        alone.lock()?;
-        let file = dir.join("state.db");
-        let writer = connect(&file)?;
-        writer.execute_batch(SCHEMA)?;
-        let readers = (0..READERS)
-            .map(|_| connect(&file))
-            .collect::<Result<_, _>>()?;
+    fn open_blocking(dir: &Path) -> Result<Self, Failed> {
+        let opened = Opened::open(dir, "state", SCHEMA, READERS)?;
         Ok(Self {
-            writer: Lane::of(vec![writer]),
-            readers: Lane::of(readers),
+            writer: Lane::of(vec![opened.writer]),
+            readers: Lane::of(opened.readers),
             writes: AtomicU64::new(0),
         })
     }
+}
 
-    pub(super) async fn get(&self, key: String) -> Result<Option<Entry>, Error> {
-        self.readers
-            .run(move |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT key, value, etag FROM state
-                         WHERE key = ?1 AND (expires IS NULL OR expires > ?2)",
-                    )?
-                    .query_row(params![key.as_bytes(), now()], entry)
-                    .optional()
-                    .map_err(Error::from)
-            })
-            .await
+impl StateStore for Sqlite {
+    fn is_durable(&self) -> bool {
+        true
     }
 
-    pub(super) async fn put(
-        &self,
-        key: String,
-        value: Bytes,
-        condition: Condition,
-        ttl: Option<Duration>,
-    ) -> Result<Etag, Error> {
-        let sweeps = self.writes.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1;
-        let expires = expiry(ttl);
-        let write = move |connection: &mut Connection| {
-            let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            condition.check(current(&change, &key)?)?;
-            let etag: i64 = change
-                .prepare_cached("UPDATE sequence SET last = last + 1 RETURNING last")?
-                .query_row([], |row| row.get(0))?;
-            change
+    fn get(&self, key: String) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
+        Box::pin(self.readers.run(move |connection| {
+            connection
                 .prepare_cached(
-                    "INSERT INTO state (key, value, etag, expires) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (key) DO UPDATE
-                     SET value = excluded.value, etag = excluded.etag, expires = excluded.expires",
+                    "SELECT key, value, etag FROM state
+                     WHERE key = ?1 AND (expires IS NULL OR expires > ?2)",
                 )?
-                .execute(params![key.as_bytes(), &value[..], etag, expires])?;
+                .query_row(params![key.as_bytes(), now()], entry)
+                .optional()
+                .map_err(Error::from)
+        }))
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Etag>, Error>> {
+        let sweeps = self.writes.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1;
+        Box::pin(self.writer.run(move |connection| {
+            let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for write in &writes {
+                write.condition.check(current(&change, &write.key)?)?;
+            }
+            let etags = writes.iter().map(|write| apply(&change, write));
+            let etags = etags.collect::<Result<_, _>>()?;
             if sweeps {
                 sweep(&change)?;
             }
             change.commit()?;
-            Ok(Etag(etag))
-        };
-        self.writer.run(write).await
+            Ok(etags)
+        }))
     }
 
-    pub(super) async fn delete(&self, key: String, condition: Condition) -> Result<bool, Error> {
-        let remove = move |connection: &mut Connection| {
-            let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let current = current(&change, &key)?;
-            condition.check(current)?;
-            change
-                .prepare_cached("DELETE FROM state WHERE key = ?1")?
-                .execute([key.as_bytes()])?;
-            change.commit()?;
-            Ok(current.is_some())
-        };
-        self.writer.run(remove).await
-    }
-
-    pub(super) async fn list(
+    fn list(
         &self,
         prefix: String,
         after: Option<String>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Error> {
+    ) -> BoxFuture<'_, Result<Vec<Entry>, Error>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let read = move |connection: &mut Connection| {
+        Box::pin(self.readers.run(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT key, value, etag FROM state
                  WHERE key >= ?1 AND key < ?2 AND key > ?3 AND (expires IS NULL OR expires > ?4)
@@ -205,18 +129,33 @@ impl Sqlite {
             ];
             let rows = statement.query_map(bounds, entry)?;
             rows.collect::<Result<_, _>>().map_err(Error::from)
-        };
-        self.readers.run(read).await
+        }))
     }
 }
 
-fn connect(file: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(file)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "normal")?;
-    connection.set_prepared_statement_cache_capacity(16);
-    Ok(connection)
+/// One write, whose condition holds.
+fn apply(change: &Connection, write: &Write) -> Result<Etag, Error> {
+    let etag: i64 = change
+        .prepare_cached("UPDATE sequence SET last = last + 1 RETURNING last")?
+        .query_row([], |row| row.get(0))?;
+    match &write.change {
+        Change::Put { value, ttl } => change
+            .prepare_cached(
+                "INSERT INTO state (key, value, etag, expires) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO UPDATE
+                 SET value = excluded.value, etag = excluded.etag, expires = excluded.expires",
+            )?
+            .execute(params![
+                write.key.as_bytes(),
+                &value[..],
+                etag,
+                expiry(*ttl, now())
+            ])?,
+        Change::Delete => change
+            .prepare_cached("DELETE FROM state WHERE key = ?1")?
+            .execute([write.key.as_bytes()])?,
+    };
+    Ok(Etag(etag))
 }
 
 fn current(connection: &Connection, key: &str) -> Result<Option<Etag>, Error> {
@@ -257,6 +196,12 @@ fn end_of(prefix: &str) -> Vec<u8> {
         None => end.push(0xff),
     }
     end
+}
+
+impl From<Closed> for Error {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
 }
 
 impl From<rusqlite::Error> for Error {

@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use mesh_proto::{AgentName, mesh::WorkerId};
-use tokio::sync::watch;
+use mesh_proto::{
+    AgentName,
+    mesh::{WorkerId, WorkerState},
+};
+use prometheus_client::metrics::counter::Counter;
 use tracing::{info, warn};
 
-use super::{AgentEntry, Error, MemberEntry, Metrics, Roster, parse_url};
+use super::{AgentEntry, Error, MemberEntry, Planned, Roster, Spec, parse_url, sight::Teller};
 use crate::drain::Drain;
 
 /// The `[[agent]]` tables of a file. Tables of other names belong to others and are left alone.
@@ -24,7 +27,8 @@ pub struct Format {
     pub agent: Vec<Agent>,
 }
 
-/// One `[[agent]]` table: `urls` for the short form, `members` for the long, or both.
+/// One `[[agent]]` table: `urls` for the short form, `members` for the long, `sources` for members that
+/// come and go, or all of them.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
@@ -36,6 +40,9 @@ pub struct Agent {
     /// Replicas with more to say than a URL.
     #[serde(default)]
     pub members: Vec<Member>,
+    /// Where replicas are found: `dns:`, `srv:`, `kube:`. Not in a watched file.
+    #[serde(default)]
+    pub sources: Vec<Spec>,
 }
 
 /// One entry of `members`.
@@ -48,9 +55,12 @@ pub struct Member {
     pub url: String,
     /// The zone that it runs in. Default: unknown.
     pub zone: Option<String>,
-    /// Its share relative to others, default 1; 0 takes no new work.
+    /// Its share relative to others, 0 to 8, default 1; 0 takes no new work.
     #[serde(default = "one")]
     pub weight: u8,
+    /// `active` (the default), or `draining`: it finishes what it holds and takes nothing new.
+    #[serde(default)]
+    pub state: WorkerState,
 }
 
 const fn one() -> u8 {
@@ -66,12 +76,15 @@ impl Format {
         Self::roster(toml::from_str(text)?)
     }
 
-    /// Checks tables that were read as part of something bigger.
-    ///
-    /// # Errors
-    /// [`Error`], naming what is wrong.
-    pub fn roster(self) -> Result<Roster, Error> {
-        let agents = self.agent.into_iter().map(entry);
+    fn roster(self) -> Result<Roster, Error> {
+        let agents = self.agent.into_iter().map(|agent| {
+            let planned = Planned::try_from(agent)?;
+            if !planned.sources.is_empty() {
+                return Err(Error::SourceInMembers(planned.name));
+            }
+            let (name, members) = (planned.name, planned.members);
+            Ok(AgentEntry { name, members })
+        });
         let roster = Roster {
             agents: agents.collect::<Result<_, _>>()?,
         };
@@ -80,69 +93,83 @@ impl Format {
     }
 }
 
-fn entry(agent: Agent) -> Result<AgentEntry, Error> {
-    let short = agent.urls.iter().map(|url| MemberEntry::from_url(url));
-    let long = agent.members.iter().map(|member| {
-        Ok(MemberEntry {
-            id: WorkerId::new(member.id.as_ref().unwrap_or(&member.url)),
-            url: parse_url(&member.url)?,
-            zone: member.zone.as_deref().map(Arc::from),
-            weight: member.weight,
+impl TryFrom<Agent> for Planned {
+    type Error = Error;
+
+    fn try_from(agent: Agent) -> Result<Self, Error> {
+        let short = agent.urls.iter().map(|url| MemberEntry::from_url(url));
+        let long = agent.members.iter().map(|member| {
+            Ok(MemberEntry {
+                id: WorkerId::new(member.id.as_ref().unwrap_or(&member.url)),
+                url: parse_url(&member.url)?,
+                zone: member.zone.as_deref().map(Arc::from),
+                weight: member.weight,
+                state: member.state,
+            })
+        });
+        Ok(Self {
+            members: short.chain(long).collect::<Result<_, Error>>()?,
+            name: agent.name,
+            sources: agent.sources,
         })
-    });
-    Ok(AgentEntry {
-        members: short.chain(long).collect::<Result<_, Error>>()?,
-        name: agent.name,
-    })
+    }
 }
 
-/// Reads `path` now, and again `every` so often until the drain is signaled.
-///
-/// Later faults are counted and logged once per content, and the last good roster stays.
-///
-/// # Errors
-/// [`Error`], when the first reading fails: a mesh must not start from a broken file.
-pub async fn file(
+/// A file that is read again and again.
+pub(super) struct Source {
     path: PathBuf,
-    every: Duration,
-    metrics: Metrics,
-    drain: &Drain,
-) -> Result<watch::Receiver<Arc<Roster>>, Error> {
-    let seen = read(&path).await?;
-    let roster = Arc::new(Format::parse(&seen)?);
-    metrics.updates.inc();
-    let (sender, receiver) = watch::channel(roster);
-    let source = Source {
-        path,
-        seen: Some(seen),
-        metrics,
-        sender,
-    };
-    drain.spawn("directory", source.follow(every, drain.clone()));
-    Ok(receiver)
-}
-
-struct Source {
-    path: PathBuf,
-    /// The content that was judged last; `None` after it could not be read.
+    /// The content that was judged last; `None` while it can't be read.
     seen: Option<String>,
-    metrics: Metrics,
-    sender: watch::Sender<Arc<Roster>>,
+    /// Whether the content that was judged last is a roster.
+    is_good: bool,
+    refused: Counter,
+    teller: Teller,
 }
 
 impl Source {
-    async fn follow(mut self, every: Duration, drain: Drain) {
+    /// Reads a file that is there; one that is not is waited for, since in a cluster it may be mounted
+    /// after the process has started.
+    ///
+    /// # Errors
+    /// [`Error`], when what is there is wrong: a mesh must not start from a broken file.
+    pub(super) async fn open(
+        path: PathBuf,
+        refused: Counter,
+        teller: Teller,
+    ) -> Result<Self, Error> {
+        let mut source = Self {
+            path,
+            seen: None,
+            is_good: false,
+            refused,
+            teller,
+        };
+        if !source.path.exists() {
+            info!(path = %source.path.display(), "the members file is not there yet; waiting for it");
+            return Ok(source);
+        }
+        let text = read(&source.path).await?;
+        let roster = Format::parse(&text)?;
+        source.take(text, roster);
+        Ok(source)
+    }
+
+    /// Reads it until the drain is signaled. Later faults are counted and logged once per content, and
+    /// the last good roster stays.
+    pub(super) async fn follow(mut self, every: Duration, drain: Drain) {
         let mut tick = tokio::time::interval(every.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let is_asked = tokio::select! {
                 () = drain.signaled() => return,
-                _ = tick.tick() => self.look().await,
-            }
+                () = self.teller.asked() => true,
+                _ = tick.tick() => false,
+            };
+            self.look(is_asked).await;
         }
     }
 
-    async fn look(&mut self) {
+    async fn look(&mut self, is_asked: bool) {
         let text = match read(&self.path).await {
             Ok(text) => text,
             Err(error) => {
@@ -153,34 +180,33 @@ impl Source {
                 return;
             }
         };
-        if self.seen.as_ref() == Some(&text) {
+        if self.seen.as_ref() == Some(&text) && !(is_asked && self.is_good) {
+            if self.is_good {
+                self.teller.touch.keep();
+            }
             return;
         }
         match Format::parse(&text) {
-            Ok(roster) => self.take(roster),
-            Err(error) => self.refuse(&error),
-        }
-        self.seen = Some(text);
-    }
-
-    fn take(&self, roster: Roster) {
-        let changed = self.sender.send_if_modified(|current| {
-            let differs = **current != roster;
-            if differs {
-                *current = Arc::new(roster);
+            Ok(roster) => self.take(text, roster),
+            Err(error) => {
+                self.seen = Some(text);
+                self.refuse(&error);
             }
-            differs
-        });
-        if changed {
-            self.metrics.updates.inc();
-            info!(path = %self.path.display(), agents = self.sender.borrow().agents.len(), "roster taken over");
         }
     }
 
-    fn refuse(&self, error: &Error) {
-        self.metrics.refused.inc();
+    fn take(&mut self, text: String, roster: Roster) {
+        self.seen = Some(text);
+        self.is_good = true;
+        self.teller.looked(roster);
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        self.is_good = false;
+        self.refused.inc();
         let cause = std::error::Error::source(error).map(ToString::to_string);
         warn!(path = %self.path.display(), %error, cause, "roster refused, the last good one stays");
+        self.teller.touch.lose(error);
     }
 }
 
@@ -195,7 +221,10 @@ async fn read(path: &Path) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Directory, Metrics, Plan, Settings},
+        *,
+    };
     use crate::drain;
 
     const ONE: &str = r#"
@@ -211,7 +240,10 @@ mod tests {
             [[agent]]
             name = "a"
             urls = ["http://one:1"]
-            members = [{ id = "w2", url = "https://two", zone = "z", weight = 3 }, { url = "http://three" }]
+            members = [
+                { id = "w2", url = "https://two", zone = "z", weight = 3, state = "draining" },
+                { url = "http://three" },
+            ]
         "#,
         )
         .unwrap();
@@ -220,51 +252,114 @@ mod tests {
         assert_eq!(members[1].id, WorkerId::new("w2"));
         assert_eq!(members[1].zone.as_deref(), Some("z"));
         assert_eq!((members[1].weight, members[2].weight), (3, 1));
+        let states = [members[1].state, members[2].state];
+        assert_eq!(states, [WorkerState::Draining, WorkerState::Active]);
         assert_eq!(members[2].id, WorkerId::new("http://three"));
         assert!(Format::parse("[[agent]]\nname = 'a'\nurl = 'http://x'").is_err());
+        let heavy = "[[agent]]\nname = 'a'\nmembers = [{ url = 'http://x', weight = 9 }]";
+        let error = Format::parse(heavy).unwrap_err().to_string();
+        assert!(error.contains("0 to 8"), "{error}");
         assert!(Format::parse("[[agent]]\nname = 'tasks'\nurls = ['http://x']").is_err());
+    }
+
+    #[test]
+    fn a_members_file_names_no_sources() {
+        let text = "[[agent]]\nname = 'a'\nsources = ['dns:x:80']";
+        assert!(matches!(
+            Format::parse(text),
+            Err(Error::SourceInMembers(_))
+        ));
+        let error = Format::parse("[[agent]]\nname = 'a'\nsources = ['dns:x']").unwrap_err();
+        assert!(matches!(error, Error::Toml(_)));
+    }
+
+    /// A file that is followed, and what is told of it.
+    struct Followed {
+        path: PathBuf,
+        metrics: Metrics,
+        directory: Directory,
+        rosters: tokio::sync::watch::Receiver<Arc<Roster>>,
+        _trigger: drain::Trigger,
+    }
+
+    async fn followed(path: PathBuf) -> Result<Followed, Error> {
+        let (trigger, drain) = drain::channel();
+        let settings = Settings {
+            debounce: Duration::ZERO,
+            second_sight: Duration::ZERO,
+            file_every: Duration::from_millis(5),
+            ..Settings::default()
+        };
+        let metrics = Metrics::default();
+        let plan = Plan::Watched(path.clone());
+        let directory = Directory::open(plan, &settings, &metrics, &drain).await?;
+        Ok(Followed {
+            path,
+            metrics,
+            rosters: directory.rosters(),
+            directory,
+            _trigger: trigger,
+        })
+    }
+
+    impl Followed {
+        async fn members(&mut self, wanted: usize) {
+            let has = |roster: &Arc<Roster>| {
+                roster
+                    .agents
+                    .iter()
+                    .map(|each| each.members.len())
+                    .sum::<usize>()
+                    == wanted
+            };
+            self.rosters.wait_for(has).await.unwrap();
+        }
+
+        async fn refusals(&self, wanted: u64) {
+            while self.metrics.refused.get() < wanted {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_broken_or_emptied_file_leaves_the_last_good_roster() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agents.toml");
-        let (_trigger, drain) = drain::channel();
-        let metrics = Metrics::default();
-        let every = Duration::from_millis(5);
-        assert!(
-            file(path.clone(), every, metrics.clone(), &drain)
-                .await
-                .is_err()
-        );
-        std::fs::write(&path, ONE).unwrap();
-        let mut roster = file(path.clone(), every, metrics.clone(), &drain)
-            .await
-            .unwrap();
-        assert_eq!(roster.borrow_and_update().agents[0].members.len(), 2);
-
-        let refusals = async |wanted: u64| {
-            while metrics.refused.get() < wanted {
-                tokio::task::yield_now().await;
-            }
-        };
         std::fs::write(&path, "[[agent]").unwrap();
-        refusals(1).await;
+        assert!(followed(path.clone()).await.is_err());
+        std::fs::write(&path, ONE).unwrap();
+        let mut source = followed(path.clone()).await.unwrap();
+        source.members(2).await;
+
+        std::fs::write(&path, "[[agent]").unwrap();
+        source.refusals(1).await;
         std::fs::write(&path, "").unwrap();
-        refusals(2).await;
+        source.refusals(2).await;
         std::fs::remove_file(&path).unwrap();
-        refusals(3).await;
-        assert!(!roster.has_changed().unwrap());
+        source.refusals(3).await;
+        source.members(2).await;
 
         let replaced = dir.path().join("next.toml");
-        std::fs::write(
-            &replaced,
-            ONE.replace(", \"http://127.0.0.1:9002/base\"", ""),
-        )
-        .unwrap();
+        let rest = ONE.replace(", \"http://127.0.0.1:9002/base\"", "");
+        std::fs::write(&replaced, rest).unwrap();
         std::fs::rename(&replaced, &path).unwrap();
-        roster.changed().await.unwrap();
-        assert_eq!(roster.borrow().agents[0].members.len(), 1);
-        assert_eq!(metrics.refused.get(), 3);
+        source.members(1).await;
+        assert_eq!(source.metrics.refused.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_late_is_waited_for_and_its_losses_are_seen_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut source = followed(dir.path().join("agents.toml")).await.unwrap();
+        assert!(!source.directory.is_complete());
+        std::fs::write(&source.path, ONE).unwrap();
+        source.members(2).await;
+        assert!(source.directory.is_complete());
+        let other = ONE.replace("9001", "9003").replace("9002", "9004");
+        std::fs::write(&source.path, other).unwrap();
+        source.members(4).await;
+        source.members(2).await;
+        assert_eq!(source.metrics.held.get(), 1);
     }
 }

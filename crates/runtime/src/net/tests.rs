@@ -1,8 +1,12 @@
 //! Listeners against real sockets: protocols told apart, limits, drain.
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::client::conn::{http1, http2};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::*;
 use crate::drain::{self, Outcome, Trigger};
@@ -40,9 +44,13 @@ async fn raw(addr: SocketAddr, request: &[u8]) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's client is in no drain")]
 async fn h2_client(addr: SocketAddr) -> http2::SendRequest<Empty<Bytes>> {
-    let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    h2_client_on(TcpStream::connect(addr).await.unwrap()).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's client is in no drain")]
+async fn h2_client_on(socket: TcpStream) -> http2::SendRequest<Empty<Bytes>> {
+    let io = TokioIo::new(socket);
     let (send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
     send
@@ -151,7 +159,10 @@ async fn a_drain_lets_a_running_call_finish_and_closes_idle_connections() {
         "listener",
         serve(
             listener,
-            Settings::default(),
+            Settings {
+                drain_linger: Duration::ZERO,
+                ..Settings::default()
+            },
             drain.clone(),
             move |_request, _peer| {
                 let once = once.lock().take();
@@ -178,6 +189,129 @@ async fn a_drain_lets_a_running_call_finish_and_closes_idle_connections() {
     assert_eq!(outcome, Outcome::Finished);
     assert!(TcpStream::connect(addr).await.is_err());
     drop(idle);
+}
+
+#[tokio::test]
+async fn a_request_of_http_1_1_names_one_host() {
+    let (addr, _trigger, _metrics) = served(Settings::default()).await;
+    for hosts in ["", "host: x\r\nhost: x\r\n", "host: x\r\nHost: y\r\n"] {
+        // The test asks for no end of the connection: the refusal brings it.
+        let answer = raw(addr, format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{hosts:?}: {answer}");
+    }
+    let answer = raw(addr, b"GET /old HTTP/1.0\r\n\r\n").await;
+    assert!(answer.ends_with("/old"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_with_two_lengths_is_read_in_one_way_only() {
+    let (addr, _trigger, _metrics) = served(Settings::default()).await;
+    let two = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd";
+    let answer = raw(addr, two.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+/// Writes one request and reads its answer, as far as its body tells that it is whole.
+async fn exchange(socket: &mut TcpStream, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(path.as_bytes()) {
+        let read = socket.read_buf(&mut answer).await.unwrap();
+        let text = String::from_utf8_lossy(&answer);
+        assert_ne!(read, 0, "closed after {text:?}");
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_drain_answers_an_idle_http_1_connection_once_more_and_then_closes_it() {
+    let (addr, trigger, _metrics) = served(Settings {
+        drain_linger: Duration::from_secs(600),
+        ..Settings::default()
+    })
+    .await;
+    let mut kept = TcpStream::connect(addr).await.unwrap();
+    let answer = exchange(&mut kept, "/before").await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+    trigger.signal();
+    let answer = exchange(&mut kept, "/after").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
+    let outcome = trigger.drain(Duration::from_secs(60)).await;
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+#[tokio::test]
+async fn a_drain_closes_connections_that_stay_idle_for_longer_than_the_linger() {
+    let (addr, trigger, _metrics) = served(Settings {
+        drain_linger: Duration::from_millis(50),
+        ..Settings::default()
+    })
+    .await;
+    let mut kept = TcpStream::connect(addr).await.unwrap();
+    exchange(&mut kept, "/before").await;
+    let mut silent = TcpStream::connect(addr).await.unwrap();
+    let outcome = trigger.drain(Duration::from_secs(60)).await;
+    assert_eq!(outcome, Outcome::Finished);
+    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_drain_serves_those_that_had_connected_and_not_said_anything() {
+    let (addr, trigger, metrics) = served(Settings {
+        drain_linger: Duration::from_secs(600),
+        ..Settings::default()
+    })
+    .await;
+    let mut accepted = TcpStream::connect(addr).await.unwrap();
+    let second = TcpStream::connect(addr).await.unwrap();
+    while metrics.open.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    // Without a pause in which the listener could run: these two wait in the kernel's queue.
+    let queue = [(); 2].map(|()| {
+        let socket = std::net::TcpStream::connect(addr).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        TcpStream::from_std(socket).unwrap()
+    });
+    trigger.signal();
+    let [mut queued, late] = queue;
+    let answer = exchange(&mut queued, "/queued").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    let answer = exchange(&mut accepted, "/accepted").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    for socket in [second, late] {
+        let mut client = h2_client_on(socket).await;
+        let request = get(format!("http://{addr}/http2"));
+        assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+    }
+    assert!(TcpStream::connect(addr).await.is_err());
+    let outcome = trigger.drain(Duration::from_secs(60)).await;
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+#[tokio::test]
+async fn a_drain_gives_an_http_2_client_that_has_just_come_time_for_its_call() {
+    let (addr, trigger, metrics) = served(Settings {
+        drain_linger: Duration::from_secs(600),
+        ..Settings::default()
+    })
+    .await;
+    let mut client = h2_client(addr).await;
+    while metrics.open.get() < 1 {
+        tokio::task::yield_now().await;
+    }
+    trigger.signal();
+    // Long enough for GOAWAY to come, if it were sent: the listener is closed in the same moment.
+    while TcpStream::connect(addr).await.is_ok() {}
+    client.ready().await.unwrap();
+    let request = get(format!("http://{addr}/once"));
+    assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+    // The client holds on to it; GOAWAY has ended it all the same.
+    let outcome = trigger.drain(Duration::from_secs(60)).await;
+    assert_eq!(outcome, Outcome::Finished);
 }
 
 #[tokio::test]

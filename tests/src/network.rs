@@ -6,8 +6,9 @@
 use std::{net::IpAddr, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mesh_tests::process::{run, say};
 use tokio::process::Command;
+
+use crate::process::{run, say};
 
 /// Tells the second run that it is inside.
 const INSIDE: &str = "DACA_TEST_NETWORK";
@@ -33,13 +34,17 @@ exec "$@"
 "#;
 
 /// Whether this is the run inside.
-pub(super) fn is_inside() -> bool {
+#[must_use]
+pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
 /// Runs a test again, in a network that has these addresses beside loopback's. False where that can't be
-/// done here.
-pub(super) async fn again(test: &str, addresses: &[IpAddr]) -> Result<bool> {
+/// done here, after a `NOT RUN` line.
+///
+/// # Errors
+/// When the test fails inside; or when no network can be made although `DACA_REQUIRE_PARTS` asks for it.
+pub async fn again(test: &str, addresses: &[IpAddr]) -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let resolver = folder.path().join("resolv.conf");
     std::fs::write(
@@ -49,7 +54,9 @@ pub(super) async fn again(test: &str, addresses: &[IpAddr]) -> Result<bool> {
     let itself = std::env::current_exe()?;
     let output = match run(command(&itself, test, addresses, &resolver)).await {
         Ok(output) => output,
-        Err(error) => return cannot(&format!("{error:#}")),
+        // No such program. One that hangs is a test that fails.
+        Err(error) if error.is::<std::io::Error>() => return cannot(&format!("{error:#}")),
+        Err(error) => return Err(error),
     };
     let said = String::from_utf8_lossy(&output.stderr);
     // `unshare` itself ends with 1 where it may not; a test that fails does so with 101.
@@ -98,6 +105,9 @@ fn cannot(reason: &str) -> Result<bool> {
 }
 
 /// An address, read.
-pub(super) fn ip(text: &str) -> Result<IpAddr> {
+///
+/// # Errors
+/// When it is none.
+pub fn ip(text: &str) -> Result<IpAddr> {
     text.parse().with_context(|| text.to_owned())
 }

@@ -5,6 +5,11 @@
 //! - It answers A and AAAA over UDP (RFC 1035, 4.1) and knows nothing else; a name that it does not have
 //!   does not exist.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test's own tasks end with its runtime"
+)]
+
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -20,11 +25,12 @@ const AAAA: u16 = 28;
 
 /// What names lead to. Of several answers to a name each is given once, in their order; the last one
 /// stays.
-pub(super) type Names = HashMap<&'static str, Vec<Vec<IpAddr>>>;
+pub(crate) type Names = HashMap<&'static str, Vec<Vec<IpAddr>>>;
 
-/// Answers from now on, until the test's end.
-pub(super) async fn serve(address: SocketAddr, names: Names) -> Result<()> {
+/// Answers from now on, until the test's end, at the address that is given back.
+pub(crate) async fn serve(address: SocketAddr, names: Names) -> Result<SocketAddr> {
     let socket = UdpSocket::bind(address).await?;
+    let address = socket.local_addr()?;
     let asked: Arc<Mutex<HashMap<(String, u16), usize>>> = Arc::default();
     drop(tokio::task::spawn(async move {
         let mut buffer = [0; 512];
@@ -37,7 +43,7 @@ pub(super) async fn serve(address: SocketAddr, names: Names) -> Result<()> {
             }
         }
     }));
-    Ok(())
+    Ok(address)
 }
 
 fn answer(

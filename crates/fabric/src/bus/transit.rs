@@ -1,0 +1,257 @@
+//! The handle to a bus that everybody holds, whatever its form.
+//!
+//! # Invariants
+//! - No message that is over a bound reaches a form, and no publish waits longer than [`PATIENCE`].
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use mesh_runtime::drain::Drain;
+use parking_lot::Mutex;
+
+use super::{
+    ATTRIBUTES, BATCH, BODY_BYTES, Bounds, Bus, Deliveries, Depth, Error, Message, Metrics,
+    Promises, Reach, Subscription, TEXT_BYTES, Topic,
+    dapr::Dapr,
+    memory::Memory,
+    metrics::{Happened, Holding},
+    sqlite::Sqlite,
+};
+use crate::{
+    dapr::{Need, Settings, Unusable},
+    state::Place,
+};
+
+/// How long a publish may take before it is given up as unavailable.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often [`Transit::watched`] looks.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A bus. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Transit {
+    form: Arc<dyn Bus>,
+    metrics: Metrics,
+    patience: Duration,
+    /// The groups that were joined by this handle or one like it.
+    joined: Arc<Mutex<BTreeSet<(Topic, String)>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it took longer than {0:?}")]
+struct Late(Duration);
+
+impl Transit {
+    /// Opens the bus of a place: the processes that share the place share it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], where it can't be opened; [`Error::Unable`], where a sidecar's component
+    /// can't keep what workers need.
+    pub async fn open(place: &Place) -> Result<Self, Error> {
+        match place {
+            Place::Memory => Ok(Self::memory(Bounds::default())),
+            Place::Sqlite(dir) => Ok(Self::of(Sqlite::open(dir.clone()).await?)),
+            Place::Dapr { bus, .. } => {
+                let mut settings = Settings {
+                    bus: bus.clone(),
+                    ..Settings::default()
+                };
+                // No worker listens to a broadcast, so none needs a component for it. Where there is no
+                // order, two pushes of one task may overtake each other; each tells when it was.
+                settings.needs.remove(&Need::Broadcast);
+                settings.needs.remove(&Need::Order);
+                let bus = Self::dapr(settings).await?;
+                if !bus.promises().order {
+                    tracing::warn!(%place, "the component of the bus {}", Need::Order.lack());
+                }
+                Ok(bus)
+            }
+        }
+    }
+
+    /// The bus behind a Dapr sidecar, as soon as that is up.
+    ///
+    /// # Errors
+    /// [`Error::Unable`], where a component lacks what is needed; [`Error::Unavailable`], where the
+    /// sidecar does not come up.
+    pub async fn dapr(settings: Settings) -> Result<Self, Error> {
+        let opened = Dapr::open(settings).await;
+        opened.map(Self::of).map_err(|unusable| match unusable {
+            Unusable::Silent { .. } => Error::unavailable(unusable),
+            Unusable::Address(_) | Unusable::Component { .. } | Unusable::Lacking(_) => {
+                Error::Unable(unusable.to_string())
+            }
+        })
+    }
+
+    /// A bus of any form.
+    #[must_use]
+    pub fn of(form: impl Bus + 'static) -> Self {
+        Self {
+            form: Arc::new(form),
+            metrics: Metrics::default(),
+            patience: PATIENCE,
+            joined: Arc::default(),
+        }
+    }
+
+    /// A bus in memory, for this process alone.
+    #[must_use]
+    pub fn memory(bounds: Bounds) -> Self {
+        Self::of(Memory::new(bounds))
+    }
+
+    /// The form itself, as one process has it.
+    #[cfg(any(test, feature = "contract"))]
+    #[must_use]
+    pub fn form(&self) -> Arc<dyn Bus> {
+        Arc::clone(&self.form)
+    }
+
+    /// The same bus, counted by these.
+    #[must_use]
+    pub fn counted(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The same bus; every few seconds, until the drain is signaled, it is looked how much waits for each
+    /// group that was joined here, and what the form threw away.
+    #[must_use]
+    pub fn watched(self, drain: &Drain) -> Self {
+        let (bus, signal) = (self.clone(), drain.clone());
+        drain.spawn("bus depth", async move {
+            loop {
+                bus.look().await;
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = signal.signaled() => return,
+                }
+            }
+        });
+        self
+    }
+
+    async fn look(&self) {
+        self.metrics.lost(self.form.losses());
+        let joined = self.joined.lock().clone();
+        for (topic, group) in joined {
+            if let Ok(Some(depth)) = self.depth(&topic, &group).await {
+                self.metrics.deep(&topic, &group, depth);
+            }
+        }
+    }
+
+    /// The same bus, on which a publish is given up after another time than ten seconds.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// What its form keeps of the contract by itself.
+    #[must_use]
+    pub fn promises(&self) -> Promises {
+        self.form.promises()
+    }
+
+    /// Puts messages on the bus, one answer for each, in their order. One that failed keeps no other
+    /// from being published.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each message published or not.
+    pub async fn publish(&self, batch: Vec<Message>) -> Vec<Result<(), Error>> {
+        if batch.len() > BATCH {
+            return batch.iter().map(|_| Err(Error::Size)).collect();
+        }
+        let mut answers: Vec<_> = batch.iter().map(check).collect();
+        let topics: Vec<_> = batch.iter().map(|message| message.topic.clone()).collect();
+        let within = batch.into_iter().zip(&answers);
+        let within: Vec<_> = within
+            .filter_map(|(message, answer)| answer.is_ok().then_some(message))
+            .collect();
+        let count = within.len();
+        let put = tokio::time::timeout(self.patience, self.form.publish(within));
+        let put = match put.await {
+            Ok(put) if put.len() == count => put,
+            Ok(_) => vec![Err(Error::Closed); count],
+            Err(_) => vec![Err(Error::unavailable(Late(self.patience))); count],
+        };
+        let open = answers.iter_mut().filter(|answer| answer.is_ok());
+        for (answer, put) in open.zip(put) {
+            *answer = put;
+        }
+        for (topic, answer) in topics.iter().zip(&answers) {
+            let happened = match answer {
+                Ok(()) => Happened::Published,
+                Err(_) => Happened::Refused,
+            };
+            self.metrics.count(topic, happened, 1);
+        }
+        answers
+    }
+
+    /// Puts one message on the bus.
+    ///
+    /// # Errors
+    /// [`Error::Size`], [`Error::Full`], [`Error::Unavailable`].
+    pub async fn publish_one(&self, message: Message) -> Result<(), Error> {
+        let answers = self.publish(vec![message]).await;
+        answers.into_iter().next().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Subscribes. What arrives is handed out by [`Deliveries::next`], which must be polled for the
+    /// rest to happen.
+    ///
+    /// # Errors
+    /// [`Error::Unable`], where the form can't keep what is asked; [`Error::Unavailable`].
+    pub async fn subscribe(&self, ask: Subscription) -> Result<Deliveries, Error> {
+        let (topic, reach) = (ask.topic.clone(), ask.reach.clone());
+        let in_flight = ask.in_flight.max(1);
+        if let Reach::Group(group) = &reach {
+            let place = (topic.clone(), group.clone());
+            self.joined.lock().insert(place);
+        }
+        let arrivals = self.form.subscribe(topic, reach, in_flight).await?;
+        Ok(Deliveries::new(arrivals, ask, self.clone()))
+    }
+
+    /// How much waits in a topic for a group; `None` where the form can't know.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn depth(&self, topic: &Topic, group: &str) -> Result<Option<Depth>, Error> {
+        self.form.depth(topic.clone(), group.to_owned()).await
+    }
+
+    /// Puts a dead letter on the bus, whose texts may be longer than others'.
+    pub(super) async fn bury(&self, letter: Message) -> Result<(), Error> {
+        let put = self.form.publish(vec![letter]);
+        let put = tokio::time::timeout(self.patience, put).await;
+        let put = put.map_err(|_| Error::unavailable(Late(self.patience)))?;
+        put.into_iter().next().unwrap_or(Err(Error::Closed))
+    }
+
+    pub(super) fn hold(&self, topic: &Topic) -> Holding {
+        self.metrics.hold(topic)
+    }
+
+    pub(super) fn count(&self, topic: &Topic, happened: Happened) {
+        self.metrics.count(topic, happened, 1);
+    }
+}
+
+fn check(message: &Message) -> Result<(), Error> {
+    let is_text = |text: &String| (1..=TEXT_BYTES).contains(&text.len());
+    let is_name = |name: &String| {
+        let mut bytes = name.bytes();
+        is_text(name) && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    let attributes = &message.attributes;
+    let are_attributes = attributes.len() <= ATTRIBUTES
+        && attributes.keys().all(is_name)
+        && attributes.values().all(|value| value.len() <= TEXT_BYTES);
+    let fits = is_text(&message.id)
+        && is_text(&message.key)
+        && are_attributes
+        && message.body.len() <= BODY_BYTES;
+    if fits { Ok(()) } else { Err(Error::Size) }
+}
