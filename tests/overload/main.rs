@@ -8,6 +8,8 @@
 //! # Invariants
 //! - The offered load comes open loop: what is refused or late does not slow what follows.
 //! - One at a time: two loads on one machine measure each other.
+//! - The short run, which stands where anything may run beside it, tells a collapse from none; the figures
+//!   come from the long one.
 
 mod chain;
 mod curve;
