@@ -29,7 +29,7 @@ use self::{
     lookup::Answer,
     missed::{Chain, Missed, Stopped, fails, refusal_of, sent},
     onward::outgoing,
-    retry::{Failed, Nature, TRIES, Tries, Whose},
+    retry::{Failed, Nature, Next, TRIES, Tries, Whose},
 };
 use crate::{
     call::Ask,
@@ -44,6 +44,9 @@ use crate::{
     },
     webhook::{self, Webhooks},
 };
+
+/// How often a call that waits for a worker looks whether it is known by now.
+const ACQUAINTED: Duration = Duration::from_millis(50);
 
 /// Bounds of one attempt.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -128,13 +131,11 @@ impl Dispatch {
             let Some(failed) = missed.failed else {
                 return missed.answer;
             };
-            let owner = missed.owner.as_deref();
-            let owner = owner.and_then(|boot| passage.agent.living(boot));
-            let owner = owner.map(|endpoint| Candidate {
-                endpoint: Arc::clone(endpoint),
-                orphan: false,
-            });
             let next = nature.next(failed, missed.whose);
+            let owner = match missed.owner.as_deref() {
+                Some(boot) if next == Next::Owner => self.owner(ask, passage, boot, &tries).await,
+                _ => None,
+            };
             // A worker's own words say more than that another could not be reached.
             match &first {
                 Some(Ok(_)) => {}
@@ -148,6 +149,42 @@ impl Dispatch {
         }
         let agent = ask.agent.clone();
         first.unwrap_or(Err(CallError::NoMember { agent }))
+    }
+
+    /// The worker that a refusal names, which this router may learn of only now: as long as the tries of
+    /// the call and its deadline let it wait.
+    async fn owner(
+        &self,
+        ask: &Ask,
+        passage: &Passage,
+        boot: &str,
+        tries: &Tries<'_>,
+    ) -> Option<Candidate> {
+        let known = || {
+            let snapshot = self.catalogue.snapshot();
+            let endpoint = Arc::clone(snapshot.agent(ask.agent.as_str())?.living(boot)?);
+            Some(Candidate {
+                endpoint,
+                orphan: false,
+            })
+        };
+        let mut owner = known();
+        let until = Instant::now() + tries.pause(owner.is_some());
+        let until = passage
+            .deadline
+            .map_or(until, |deadline| until.min(deadline));
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return owner;
+            }
+            tokio::time::sleep(left.min(ACQUAINTED)).await;
+            let was_unknown = owner.is_none();
+            owner = known();
+            if was_unknown && owner.is_some() {
+                return owner;
+            }
+        }
     }
 
     /// Asks one member after the other for a task that names no place.

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use mesh_runtime::flaw::Flaw;
 use plan::Options;
 use run::{Verdict, run};
+use tracing_subscriber::EnvFilter;
 
 const FAULTS: Options = Options {
     faults: true,
@@ -41,6 +42,18 @@ fn number(name: &str) -> Option<u64> {
         text.parse()
             .unwrap_or_else(|_| panic!("{name}={text} is no number")),
     )
+}
+
+/// Shows what the processes of a run say of themselves, where `RUST_LOG` asks for it.
+fn show_logs() {
+    let Ok(filter) = EnvFilter::try_from_default_env() else {
+        return;
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
 }
 
 #[track_caller]
@@ -110,6 +123,7 @@ fn each_known_fault_that_is_put_back_is_found() {
 #[test]
 fn seeds_hold() {
     if let Some(seed) = number("DACA_SIM_SEED") {
+        show_logs();
         return none_broken(&[run(seed, FAULTS)]);
     }
     let from = number("DACA_SIM_FROM").unwrap_or(0);

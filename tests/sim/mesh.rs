@@ -124,14 +124,14 @@ impl Mesh {
                 self.sim.repair_oneway(worker, router);
             }
             Act::Freeze { worker } => {
-                self.workers[worker].faults.down(true);
+                self.workers[worker].faults.hold(true);
                 for router in 0..self.routers.len() {
                     let (router, worker) = self.pair(router, worker);
                     self.sim.hold(router, worker);
                 }
             }
             Act::Thaw { worker } => {
-                self.workers[worker].faults.down(false);
+                self.workers[worker].faults.hold(false);
                 for router in 0..self.routers.len() {
                     let (router, worker) = self.pair(router, worker);
                     self.sim.release(router, worker);

@@ -248,12 +248,15 @@ impl Faults {
         }
     }
 
-    /// A worker leaves the roster and comes back, seen by each router in its own time.
+    /// A worker leaves the roster and comes back, seen by each router in its own time, but in this order.
     fn leave(&mut self, worker: usize, at: Duration, until: Duration, dice: &mut Rng) {
         for router in 0..self.routers.len() {
+            let mut seen = Duration::ZERO;
             for (from, member) in [(at, false), (until, true)] {
                 let lag = Duration::from_millis(dice.u64(0..=1500));
                 let from = (from + lag).min(SAFETY - Duration::from_millis(100));
+                let from = from.max(seen);
+                seen = from;
                 self.acts.push((
                     from,
                     Act::Tell {

@@ -10,6 +10,7 @@ mod ask;
 mod begin;
 mod custody;
 mod hooks;
+mod words;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -205,7 +206,11 @@ impl Ledger {
     /// Writes a step of a task, unless the store was last seen not to answer: then nobody waits for it
     /// again before the lease could be renewed.
     async fn write(&self, step: Move<'_>) -> Result<Etag, record::Error> {
-        if self.membership().is_down() {
+        self.write_with(step, Patience::AsTold).await
+    }
+
+    async fn write_with(&self, step: Move<'_>, patience: Patience) -> Result<Etag, record::Error> {
+        if patience == Patience::AsTold && self.membership().is_down() {
             return Err(record::Error::Store(state::Error::Closed));
         }
         let written = self.records().write(step).await;
@@ -241,15 +246,15 @@ impl Ledger {
             task: task.body().clone(),
             custody,
         };
-        let written = self.write(Move {
+        let moved = Move {
             enters: !record.custody.owner.is_empty(),
             leaves: &left,
             message: step.message,
             said: step.said,
             unsent: unsent.as_ref().map(|(id, note)| (id.as_str(), note)),
             ..Move::of(&live.key, &record, etag)
-        });
-        let etag = written.await?;
+        };
+        let etag = self.write_with(moved, step.patience).await?;
         let mut cell = live.lock();
         cell.task = task;
         cell.custody = record.custody;
@@ -342,6 +347,18 @@ pub(super) struct Step<'a> {
     pub(super) message: Option<(&'a str, &'a Taken)>,
     /// What it adds to the conversation.
     pub(super) said: &'a [Item],
+    /// Whether the store is asked at all.
+    pub(super) patience: Patience,
+}
+
+/// What is done with a step while the store was last seen not to answer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// It fails at once.
+    #[default]
+    AsTold,
+    /// The store is asked again.
+    Insists,
 }
 
 /// Whether a problem sends its caller to another worker.

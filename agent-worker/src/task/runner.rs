@@ -9,7 +9,9 @@
 //! - The turn passes a boundary only after it is noted how far it has come, or while the store does not
 //!   answer.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod store;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use mesh_proto::{
@@ -24,26 +26,19 @@ use tracing::{error, info, warn};
 
 use super::{
     document::{Piece, Task, TooLarge},
-    ledger::{Ledger, Seat, Step as Written},
+    ledger::{Ledger, Seat},
     live::{Events, Live},
     state::Event,
 };
 use crate::{
     agent::Agent,
-    record::{self, Custody, Scope},
+    record::{self, Scope},
     session::{CallContext, Entry, Item},
     turn::{Boundary, Outcome, Step, TurnAsk},
 };
 
 /// Steps that wait to be shown; the turn waits after that.
 const STEPS: usize = 64;
-
-/// How often a rest is written to a store that does not answer, and how long between.
-const SAVES: u32 = 4;
-const SAVE_PAUSE: Duration = Duration::from_millis(250);
-
-/// How long a turn waits for a store that does not say what was said before.
-const READ_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A message for an agent, with all that its task needs.
 #[derive(Clone, Debug)]
@@ -262,29 +257,6 @@ impl Runner {
         })
     }
 
-    /// What was said before. A task that was taken is not failed by a store that is away for a moment.
-    async fn history(&self, context: &str, unstored: bool) -> Result<Vec<Item>, Event> {
-        let records = self.ledger.records();
-        let since = Instant::now();
-        loop {
-            match records.conversation(&self.live.key.scope, context).await {
-                Ok(history) => return Ok(history),
-                Err(error) if unstored => {
-                    warn!(%error, "a turn begins without what was said before");
-                    return Ok(Vec::new());
-                }
-                Err(record::Error::Store(error)) if since.elapsed() < READ_PATIENCE => {
-                    warn!(%error, task = %self.live.key.id, "a turn waits for what was said before");
-                    tokio::time::sleep(SAVE_PAUSE).await;
-                }
-                Err(error) => {
-                    error!(%error, "a conversation cannot be read");
-                    return Err(Event::Fail("the conversation cannot be read".to_owned()));
-                }
-            }
-        }
-    }
-
     /// Runs the turn and shows its steps; what the task becomes at its end.
     async fn turn(&mut self, cancel: &CancellationToken) -> Ended {
         // One place: the turn waits at each boundary until it may pass.
@@ -422,63 +394,4 @@ impl Runner {
         }
         Ok(())
     }
-
-    /// Stores the task at rest, with what was said in the turn, and then shows it.
-    async fn settle(&self, event: Event) {
-        for attempt in 1.. {
-            let event = event.clone();
-            let step = Written {
-                said: &self.items,
-                ..Written::default()
-            };
-            let rest = |task: &mut Task, custody: &mut Custody| {
-                custody.step += 1;
-                // Under the lock that its etag is read under: what another wrote is never moved on.
-                (custody.fence == self.fence).then(|| step_of(task, event))?
-            };
-            let saved = self.ledger.advance(&self.live, step, rest).await;
-            match saved {
-                Ok(()) => return,
-                Err(record::Error::Taken) => return self.ledger.lose(&self.live).await,
-                Err(error) if attempt >= SAVES || self.ledger.membership().is_down() => {
-                    error!(%error, task = %self.live.key.id, "a task's rest could not be stored");
-                    break;
-                }
-                Err(error) => {
-                    warn!(%error, task = %self.live.key.id, "storing a task again");
-                    tokio::time::sleep(SAVE_PAUSE).await;
-                }
-            }
-        }
-        // Better an answer that only this worker knows than none: it stays in memory until the store
-        // answers again.
-        self.ledger.metrics().unsaved.inc();
-        {
-            let mut cell = self.live.lock();
-            if cell.custody.fence != self.fence {
-                return;
-            }
-            cell.saved = !self.ledger.membership().may_wait();
-            cell.said.clone_from(&self.items);
-            cell.custody.owner.clear();
-            cell.custody.progress = None;
-            cell.custody.step += 1;
-        }
-        let shown = self.live.change(|task| step_of(task, event).ok_or(()));
-        self.ledger.metrics().slow(shown.unwrap_or_default());
-    }
-}
-
-/// The last step of a turn. One that the task's state does not allow becomes a failure, and a task
-/// that is final already stays as it is.
-fn step_of(task: &mut Task, event: Event) -> Option<Payload> {
-    let now = clock::unix_millis();
-    let update = task.step(event, now).or_else(|illegal| {
-        error!(%illegal, "a turn ended in a step that there is not");
-        task.step(
-            Event::Fail("the agent met a fault of its own".to_owned()),
-            now,
-        )
-    });
-    update.ok().map(Payload::StatusUpdate)
 }

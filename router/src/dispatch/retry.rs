@@ -5,10 +5,14 @@
 //! | provably not sent: no connection, no TLS, a stream refused or beyond GOAWAY, a connection closed unused | the next | the next |
 //! | the connection broke before the answer's head | reads, Subscribe, Cancel: the same once more, then the next | the same, but a Send without a message id (nothing tells it from another) |
 //! | it refused, and nothing was done: 503 or 429 | never: an answer | new work: the next |
-//! | 421, with the boot that has the task | never: an answer | that boot, once |
+//! | 421, with the boot that has the task | never: an answer | that boot; where it is unknown here, or was no better, the same again after a moment |
 //!
 //! The same is asked once more after a break because its worker may live: then it knows the message by
 //! its id, and nobody has to adopt. Where it is over, the connection is refused, and the next is asked.
+//!
+//! A worker may be a member of one router's roster sooner than of another's, and a task may be on its way
+//! from one worker to the next: both are over after a moment, and the call that meets them waits for it
+//! ([`Tries::pause`]) as long as its deadline allows.
 //!
 //! # Invariants
 //! - A request that may have been seen is sent again only where doing it twice is the same as once.
@@ -17,6 +21,8 @@
 //!   to router.
 //! - Every try but the first is paid for out of the agent's budget; where it is spent, the caller gets
 //!   the first failure as it was.
+
+use std::time::Duration;
 
 use mesh_core::placement::Reason;
 use mesh_proto::Operation;
@@ -27,6 +33,10 @@ use crate::{call::Keys, passage::Candidate};
 /// Tries of one call, the first included: the four of a preference list, one of them twice, and one
 /// that a refusal names.
 pub(super) const TRIES: usize = 6;
+
+/// The shortest wait for a task that is said to be elsewhere; doubles with each time. Five of them are
+/// six seconds: longer than rosters differ.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Whose the member is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +106,8 @@ pub(super) struct Tries<'p> {
     /// Whether somebody could not be reached, whose work the next one is then asked to adopt.
     is_orphaned: bool,
     was_repeated: bool,
-    was_redirected: bool,
+    /// How often the task was said to be elsewhere.
+    misplaced: u32,
     /// Who named an owner that may be over; asked again to adopt where that shows.
     referrer: Option<Candidate>,
 }
@@ -107,7 +118,7 @@ impl<'p> Tries<'p> {
             rest: candidates.iter(),
             is_orphaned: false,
             was_repeated: false,
-            was_redirected: false,
+            misplaced: 0,
             referrer: None,
         }
     }
@@ -144,13 +155,26 @@ impl<'p> Tries<'p> {
                     orphan: candidate.orphan || self.is_orphaned,
                 }),
             },
-            Next::Owner if !self.was_redirected => {
-                self.was_redirected = true;
-                let owner = owner?;
-                self.referrer = Some(tried.clone());
-                Some(owner)
+            Next::Owner => {
+                self.misplaced += 1;
+                match owner {
+                    Some(owner) => {
+                        self.referrer = Some(tried.clone());
+                        Some(owner)
+                    }
+                    // It may be it by now.
+                    None => Some(tried.clone()),
+                }
             }
-            Next::Owner => None,
+        }
+    }
+
+    /// How long to wait after a refusal that names an owner, before it is believed or asked about again:
+    /// not at all for the first that this router knows.
+    pub(super) fn pause(&self, is_known: bool) -> Duration {
+        match self.misplaced {
+            0 if is_known => Duration::ZERO,
+            times => FIRST_PAUSE.saturating_mul(1 << times.min(8)),
         }
     }
 }

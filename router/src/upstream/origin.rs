@@ -52,6 +52,13 @@ const GIVEN_UP: usize = 4096;
 /// connection's window.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// How often a silent h2 connection is asked whether it lives, and how long it may take to say so. Of our
+/// workers also one that idles, so that no call meets a connection that died unseen.
+const PULSE_OF_OURS: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(4));
+/// The same of others, only while calls wait: servers of gRPC close a connection that asks more often than
+/// every five minutes without being told anything (gRPC proposal A8, `min_recv_ping_interval_without_data`),
+/// and with it a call whose agent thinks for longer than that.
+const PULSE_OF_OTHERS: (Duration, Duration) = (Duration::from_secs(310), Duration::from_secs(20));
 const _: () = assert!(STREAMS * (STREAM_WINDOW as usize) <= CONNECTION_WINDOW as usize);
 
 /// The HTTP version of a connection to an origin.
@@ -316,12 +323,19 @@ impl Origin {
             .connect(&self.target, Alpn::H2)
             .await
             .map_err(unsent)?;
+        let is_ours = self.health.is_watched();
+        let (every, within) = if is_ours {
+            PULSE_OF_OURS
+        } else {
+            PULSE_OF_OTHERS
+        };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
+            .keep_alive_interval(every)
+            .keep_alive_timeout(within)
+            .keep_alive_while_idle(is_ours)
             .max_concurrent_reset_streams(GIVEN_UP)
             .handshake(TokioIo::new(stream))
             .await

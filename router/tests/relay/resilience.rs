@@ -5,8 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use daca_router::{Router, config::Flags};
 use http::StatusCode;
+use mesh_proto::AgentName;
+use mesh_runtime::directory::{AgentEntry, MemberEntry, Plan, Roster};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::{
     agent::{Agent, Answer, Seen},
@@ -21,7 +25,7 @@ const BUSY: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"
 async fn pair(
     first: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     second: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
-) -> (daca_router::Router, Client, [Agent; 2]) {
+) -> (Router, Client, [Agent; 2]) {
     let workers = [
         Agent::ours("boot-1", first).await,
         Agent::ours("boot-2", second).await,
@@ -159,13 +163,64 @@ async fn a_task_that_another_worker_has_is_asked_for_there_once() {
         "none was placed there first"
     );
     assert_eq!(workers[1].posts().len(), 8);
-    // Two that name each other are believed once.
+    // Two that name each other are asked ever more slowly, as long as the caller waits.
     let (_router, client, workers) = pair(elsewhere("boot-2"), elsewhere("boot-1")).await;
     let body = send_message("m-1", None);
-    let answer = client.post("/a", body.as_bytes(), &[]).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let answer = client
+        .post("/a", body.as_bytes(), &[("daca-timeout", "1000")])
+        .await;
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert!(answer.header("daca-owner").is_none());
-    assert_eq!(workers[0].posts().len() + workers[1].posts().len(), 2);
+    let asked = workers[0].posts().len() + workers[1].posts().len();
+    assert!((2..=4).contains(&asked), "{asked}");
+}
+
+#[tokio::test]
+async fn a_task_whose_worker_this_router_learns_of_later_than_another_is_waited_for() {
+    let elsewhere = |_: &Seen| {
+        let owner = ("daca-owner", "boot-2");
+        Answer::Refusal(StatusCode::MISDIRECTED_REQUEST, owner, BUSY)
+    };
+    let (known, new) = (
+        Agent::ours("boot-1", elsewhere).await,
+        Agent::ours("boot-2", |_| Answer::json(DONE)).await,
+    );
+    let (roster, told) = watch::channel(roster(&[&known]));
+    let flags = Flags {
+        listen: Some("127.0.0.1:0".to_owned()),
+        agents: vec![format!("a={}", known.url())],
+        ..Flags::default()
+    };
+    let mut settings = flags.settle().unwrap();
+    settings.plan = Plan::Told(told);
+    let router = Router::start(settings).await.unwrap();
+    let client = Client::to(router.addresses().main);
+    client::eventually("the worker to be known", async || !known.views().is_empty()).await;
+    let call = tokio::task::spawn({
+        let client = client.clone();
+        async move {
+            let body = send_message("m-1", Some("c"));
+            client.post("/a", body.as_bytes(), &[]).await
+        }
+    });
+    client::eventually("the call to arrive", async || !known.posts().is_empty()).await;
+    roster.send_replace(self::roster(&[&known, &new]));
+    let answer = call.await.unwrap();
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (StatusCode::OK, DONE)
+    );
+    assert_eq!(new.posts().len(), 1);
+}
+
+fn roster(members: &[&Agent]) -> Arc<Roster> {
+    let members = members.iter().map(|each| MemberEntry::from_url(each.url()));
+    Arc::new(Roster {
+        agents: vec![AgentEntry {
+            name: AgentName::parse("a").unwrap(),
+            members: members.map(Result::unwrap).collect(),
+        }],
+    })
 }
 
 #[tokio::test]

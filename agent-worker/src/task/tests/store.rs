@@ -101,3 +101,42 @@ async fn a_task_that_was_taken_waits_for_a_store_that_is_away_when_its_turn_begi
     let task = begun.rested().await.unwrap();
     assert_eq!(state(&task), TaskState::Completed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_is_written_to_a_store_that_is_back_before_anybody_has_noticed() {
+    let world = World::new(1);
+    let one = world.worker("one").await;
+    let begun = one.send(message("m", "go"), false).await.unwrap();
+    let id = begun.now().id;
+    world.settle().await;
+    one.faults.down(true);
+    // The step's note fails, and the store is held to be away from then on.
+    world.model.open(1);
+    world.settle().await;
+    one.faults.down(false);
+    world.model.open(usize::MAX);
+    let task = begun.rested().await.unwrap();
+    assert_eq!(state(&task), TaskState::Completed);
+    world.check_done(&id, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_while_the_store_was_away_is_known_to_the_turns_that_follow() {
+    let world = World::new(0);
+    let one = world.worker("one").await;
+    let begun = one.send(message("m", "go"), false).await.unwrap();
+    world.settle().await;
+    one.faults.down(true);
+    world.model.open(usize::MAX);
+    let task = begun.rested().await.unwrap();
+    assert_eq!(state(&task), TaskState::Completed);
+    one.faults.down(false);
+    let (scope, context) = (scope(), task.context_id);
+    let unsaved = one.ledger.conversation(&scope, &context).await.unwrap();
+    assert_eq!(unsaved.len(), 2, "the message and the answer: {unsaved:?}");
+    tokio::time::sleep(LEASE / 3 + Duration::from_secs(1)).await;
+    world.settle().await;
+    world.check_done(&task.id, 0).await;
+    let saved = one.ledger.conversation(&scope, &context).await.unwrap();
+    assert_eq!(saved, unsaved, "once, whoever has it");
+}

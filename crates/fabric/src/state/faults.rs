@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::{Entry, Error, Etag, StateStore, Store, Write};
 
@@ -22,6 +23,7 @@ pub struct Faults(Arc<Switches>);
 #[derive(Debug, Default)]
 struct Switches {
     down: AtomicBool,
+    held: watch::Sender<bool>,
     slow: AtomicU64,
     late: AtomicU64,
 }
@@ -51,6 +53,12 @@ impl Faults {
         self.0.down.store(down, Ordering::Release);
     }
 
+    /// Whether each call waits until nothing is held any more: what a process sees of its store that stands
+    /// still itself.
+    pub fn hold(&self, held: bool) {
+        self.0.held.send_replace(held);
+    }
+
     /// How long each call takes before anything is done.
     pub fn slow(&self, by: Duration) {
         set(&self.0.slow, by);
@@ -63,6 +71,9 @@ impl Faults {
 
     async fn meet(&self) -> Result<(), Error> {
         pause(&self.0.slow).await;
+        let mut held = self.0.held.subscribe();
+        // Its sender is ours: it is never gone.
+        held.wait_for(|held| !held).await.ok();
         if self.0.down.load(Ordering::Acquire) {
             return Err(Error::Unavailable(Arc::new(SwitchedOff)));
         }
