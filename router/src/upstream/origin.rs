@@ -139,6 +139,8 @@ struct Idle {
 struct Shared {
     sender: http2::SendRequest<Full<Bytes>>,
     streams: Arc<AtomicUsize>,
+    /// Whether it is asked often whether it lives.
+    is_felt: bool,
 }
 
 impl Origin {
@@ -245,6 +247,7 @@ impl Origin {
             let Shared {
                 mut sender,
                 streams,
+                ..
             } = self.stream_h2().await?;
             let stream = OpenStream::count(streams);
             let mut error = match sender.try_send_request(request).await {
@@ -346,6 +349,7 @@ impl Origin {
         let shared = Shared {
             sender,
             streams: Arc::default(),
+            is_felt: is_ours,
         };
         self.shared.lock().push(shared.clone());
         Ok(shared)
@@ -354,7 +358,9 @@ impl Origin {
     /// A connection with room for one more stream; at the bound of connections, the least loaded.
     fn roomy(&self) -> Option<Shared> {
         let mut shared = self.shared.lock();
-        shared.retain(|each| !each.sender.is_closed());
+        // One made before its worker was known to be ours ends with its calls.
+        let is_ours = self.health.is_watched();
+        shared.retain(|each| !each.sender.is_closed() && (each.is_felt || !is_ours));
         let least = shared
             .iter()
             .min_by_key(|each| each.streams.load(Ordering::Relaxed))?;
