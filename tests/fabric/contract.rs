@@ -33,7 +33,8 @@ fn keeper(clause: &Clause) -> Keeper {
         }
         "what a member had when it left goes to another" => Keeper::Form(&[Need::Redelivery]),
         "bytes, ids, keys and attributes arrive as they were"
-        | "an id that comes twice, or on two topics, loses nothing" => Keeper::Form(&[]),
+        | "an id that comes twice, or on two topics, loses nothing"
+        | "a publish given up harms nothing and can be made again" => Keeper::Form(&[]),
         // It is published before anybody listens there.
         "after its attempts a message is a dead letter that says why"
         | "what can never be done is a dead letter at once" => Keeper::Above(&[Need::Durable]),

@@ -1,22 +1,32 @@
-//! What is left when a sidecar or a broker is killed under a small load, and comes back.
+//! What is left when a sidecar or a broker is killed under a small load, and comes back, and when a broker
+//! stands still for longer than a publisher waits.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use mesh_fabric::bus::{Message, Reach, Subscription, Topic, Transit};
+use mesh_fabric::bus::{Error, Message, Reach, Subscription, Topic, Transit};
 use mesh_tests::{eventually::eventually, process::say};
 
 use crate::ground::{self, Bench, GROUP};
 
 const TOPIC: &str = "a2a.lives.v1";
 
+/// How many messages are published.
+const ALL: u32 = 200;
+
+/// Longer than a publisher waits for its sidecar.
+const STILL: Duration = Duration::from_secs(7);
+
+fn message(number: u32) -> Result<Message> {
+    let (topic, key) = (TOPIC.parse::<Topic>()?, format!("k{}", number % 7));
+    Ok(Message::new(topic, number.to_string(), key, Bytes::new()))
+}
+
 /// Publishes each until that is acknowledged, and says which are; what failed may have happened.
 async fn publish(bus: &Transit, numbers: std::ops::Range<u32>) -> Result<()> {
-    let topic: Topic = TOPIC.parse()?;
     for number in numbers {
-        let key = format!("k{}", number % 7);
-        let message = Message::new(topic.clone(), number.to_string(), key, Bytes::new());
+        let message = message(number)?;
         eventually("a message is published", async || {
             Ok(bus.publish_one(message.clone()).await.ok())
         })
@@ -25,7 +35,8 @@ async fn publish(bus: &Transit, numbers: std::ops::Range<u32>) -> Result<()> {
     Ok(())
 }
 
-/// Kills each of the three in turn, and brings it back while messages are published.
+/// Kills each of the three in turn, and brings it back while messages are published; then lets the broker
+/// stand still.
 async fn disturb(bench: &mut Bench) -> Result<()> {
     let bus = bench.a.clone();
     publish(&bus, 0..40).await?;
@@ -40,7 +51,14 @@ async fn disturb(bench: &mut Bench) -> Result<()> {
     let broker = bench.broker.as_mut().context("there is a broker")?;
     broker.kill().await?;
     let (back, published) = tokio::join!(broker.start_again(), publish(&bus, 120..160));
-    back.and(published)
+    back.and(published)?;
+    broker.freeze(STILL)?;
+    let late = bus.publish_one(message(160)?).await;
+    ensure!(
+        matches!(late, Err(Error::Unavailable(_))),
+        "a broker that stands still took a message: {late:?}"
+    );
+    publish(&bus, 160..ALL).await
 }
 
 /// Whether all that was acknowledged arrives; how often something came twice.
@@ -51,7 +69,7 @@ async fn survives(bench: Result<Option<Bench>>) -> Result<Option<String>> {
     let ask = Subscription::new(TOPIC.parse()?, Reach::Group(GROUP.to_owned()));
     let mut member = bench.b.subscribe(ask).await?;
     let (name, all): (_, BTreeSet<_>) =
-        (bench.name, (0..160).map(|n: u32| n.to_string()).collect());
+        (bench.name, (0..ALL).map(|n: u32| n.to_string()).collect());
     let (mut came, mut twice) = (BTreeSet::new(), 0);
     let mut disturbing = std::pin::pin!(disturb(&mut bench));
     let mut is_over = false;

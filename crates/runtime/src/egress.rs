@@ -25,6 +25,9 @@ use url::Url;
 
 use crate::{settings, socket::Socket};
 
+/// After how long a silence the kernel asks whether a peer is there, and how often from then on.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
+
 pub mod guard;
 
 /// How connections are opened.
@@ -258,6 +261,9 @@ impl Egress {
         };
         let socket = socket.map_err(refused)?;
         socket.set_nodelay().map_err(refused)?;
+        // A peer that vanished without a word is found by the kernel, whatever its application allows.
+        let (idle, every) = ALIVE;
+        socket.keep_alive(idle, every).map_err(refused)?;
         if target.scheme == Scheme::Http {
             return Ok(Stream::Plain(socket));
         }

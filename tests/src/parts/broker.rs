@@ -10,6 +10,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -108,6 +109,14 @@ impl Broker {
         self.process.signal(Signal::Kill)?;
         self.process.end().await?;
         Ok(())
+    }
+
+    /// Stops it where it stands for so long.
+    ///
+    /// # Errors
+    /// When it has ended by itself.
+    pub fn freeze(&self, pause: Duration) -> Result<()> {
+        self.process.freeze(pause)
     }
 
     /// Starts it again after [`Self::kill`], on what it has written.

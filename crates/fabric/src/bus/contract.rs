@@ -58,7 +58,7 @@ impl std::fmt::Debug for Clause {
 }
 
 macro_rules! clauses {
-    ($($check:ident: $name:literal,)*) => {
+    ($($check:path: $name:literal,)*) => {
         /// All of them.
         pub const CLAUSES: &[Clause] = &[$(Clause {
             name: $name,
@@ -81,6 +81,8 @@ clauses! {
     in_flight: "no more is out than was asked for",
     duplicates: "an id that comes twice, or on two topics, loses nothing",
     bounds: "what is too large is refused, and keeps nothing else back",
+    publishing::full: "a full queue takes no more, and loses nothing that it has",
+    publishing::given_up: "a publish given up harms nothing and can be made again",
 }
 
 macro_rules! must {
@@ -90,6 +92,8 @@ macro_rules! must {
         }
     };
 }
+
+mod publishing;
 
 fn message(topic: &Topic, id: &str, key: &str) -> Message {
     Message::new(
