@@ -7,6 +7,10 @@ use mesh_tests::{
     eventually::eventually,
     mesh::{Mesh, Node, Plan},
     model::Model,
+    parts::{
+        broker::Broker,
+        daprd::{Component, Daprd},
+    },
     process::{self, Signal},
 };
 use serde_json::Value;
@@ -126,6 +130,37 @@ async fn a_worker_that_comes_back_with_another_card_has_it_shown_before_the_old_
         .await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn on_dapr_a_router_hears_by_its_own_sidecar_what_a_worker_tells_by_another() -> Result<()> {
+    let Some(broker) = Broker::redis().await? else {
+        return Ok(());
+    };
+    let address = broker.address();
+    let host = ("redisHost", address.as_str());
+    let components = [
+        Component::new("pubsub", "pubsub.redis", &[host]),
+        Component::new(
+            "pubsub-broadcast",
+            "pubsub.redis",
+            &[host, ("consumerID", "{uuid}")],
+        ),
+    ];
+    let (Some(beside_worker), Some(beside_router)) = (
+        Daprd::start(&components).await?,
+        Daprd::start(&components).await?,
+    ) else {
+        return Ok(());
+    };
+    let plan = stage::mesh(1)
+        .environment("DAPR_GRPC_ENDPOINT", beside_router.endpoint())
+        .sidecars(vec![beside_worker.endpoint()]);
+    let plan = plan.worker("--state").worker("memory");
+    let plan = plan.worker("--control-at").worker("dapr");
+    let mut mesh = plan.router("--control-at").router("dapr").start().await?;
+    mesh.workers[0].end_by(Signal::Term).await?;
+    each_hears(&mesh, "draining").await
 }
 
 #[tokio::test]

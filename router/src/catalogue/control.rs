@@ -146,13 +146,8 @@ enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [
-        Self::Taken,
-        Self::Known,
-        Self::Unknown,
-        Self::Old,
-        Self::Unreadable,
-    ];
+    /// What can come of an event of a kind that is known.
+    const OF_KNOWN: [Self; 4] = [Self::Taken, Self::Known, Self::Unknown, Self::Old];
 
     const fn label(self) -> &'static str {
         match self {
@@ -276,15 +271,19 @@ struct Labels {
 }
 
 impl Metrics {
-    /// Registers the series of the kinds that are known, at zero.
+    /// Registers the series, at zero.
     fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let help = "Control events heard, by kind and what came of them";
         registry.register("mesh_control_events", help, metrics.events.clone());
         for kind in [ControlKind::Draining, ControlKind::CardChanged] {
-            for outcome in Outcome::ALL {
+            for outcome in Outcome::OF_KNOWN {
                 drop(metrics.events.get_or_create(&labels(kind, outcome)));
             }
+        }
+        for outcome in [Outcome::Unknown, Outcome::Unreadable] {
+            let labels = labels(ControlKind::Unknown, outcome);
+            drop(metrics.events.get_or_create(&labels));
         }
         metrics
     }
