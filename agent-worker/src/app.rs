@@ -29,6 +29,7 @@ use crate::{
     agent::Agent,
     desk::Desk,
     group::{self, Fanout},
+    herald::{self, Herald},
     notify::{self, Notifier},
     push::{self, Relay},
     record::{self, Records},
@@ -68,6 +69,8 @@ pub struct Settings {
     pub notify: notify::Settings,
     /// How the members of groups are asked.
     pub group: group::Settings,
+    /// Where routers are told of the worker.
+    pub control: herald::Settings,
 }
 
 impl Default for Settings {
@@ -86,6 +89,7 @@ impl Default for Settings {
             push: push::Settings::default(),
             notify: notify::Settings::default(),
             group: group::Settings::default(),
+            control: herald::Settings::default(),
         }
     }
 }
@@ -108,6 +112,9 @@ pub enum Error {
     /// The bus does not open.
     #[error("cannot open the bus")]
     Bus(#[from] bus::Error),
+    /// The bus that routers listen to does not open.
+    #[error("routers can't be told as said (--control-at)")]
+    Control(#[source] bus::Error),
     /// There is nothing to serve.
     #[error("there is no agent")]
     NoAgent,
@@ -130,6 +137,7 @@ pub struct Worker {
     boot: uuid::Uuid,
     ledger: Ledger,
     server: Server,
+    herald: Herald,
     grace: Duration,
     hand_over_after: Duration,
     calls: Trigger,
@@ -151,7 +159,14 @@ impl Worker {
     ) -> Result<Self, Error> {
         let store = record::open(&settings.state).await?;
         let bus = Transit::open(&settings.state).await?;
-        Self::start_on(store, bus, settings, agents, registry).await
+        let is_shared = settings.state != Place::Memory;
+        let told = match &settings.control.at {
+            Some(place) if is_shared && *place == settings.state => Some(bus.clone()),
+            Some(_) | None => settings.control.open().await.map_err(Error::Control)?,
+        };
+        let ground = Ground { store, bus, told };
+        // Everything that there is stands in it: too large for the stack of whoever waits for it.
+        Box::pin(Self::begin(ground, settings, agents, registry)).await
     }
 
     /// Starts a worker on a store and a bus that are open: workers of one process can share them, and
@@ -164,8 +179,21 @@ impl Worker {
         bus: Transit,
         settings: Settings,
         agents: Vec<Agent>,
+        registry: Registry,
+    ) -> Result<Self, Error> {
+        let told = settings.control.open().await.map_err(Error::Control)?;
+        let ground = Ground { store, bus, told };
+        // Everything that there is stands in it: too large for the stack of whoever waits for it.
+        Box::pin(Self::begin(ground, settings, agents, registry)).await
+    }
+
+    async fn begin(
+        ground: Ground,
+        settings: Settings,
+        agents: Vec<Agent>,
         mut registry: Registry,
     ) -> Result<Self, Error> {
+        let Ground { store, bus, told } = ground;
         check(&agents, settings.default_agent.as_ref())?;
         let counted = net::Metrics::register(&mut registry);
         let listener = bind(&settings.listen).await?.counted(counted);
@@ -173,11 +201,14 @@ impl Worker {
         let (admin, admin_drain) = drain::channel();
         let metrics = Metrics::register(&mut registry);
         let records = Records::new(store, settings.retention);
-        let bus = bus.counted(bus::Metrics::register(&mut registry));
-        let bus = bus.watched(&drain);
+        let counts = bus::Metrics::register(&mut registry);
+        let told = told.map(|bus| bus.counted(counts.clone()));
+        let bus = bus.counted(counts).watched(&drain);
         let named = patiently(async || records.store_name().await, is_passing).await?;
         let fanout = Fanout::new(bus.clone(), records.clone(), settings.group, &mut registry);
         let agents: Vec<_> = agents.into_iter().map(|a| a.asking_by(&fanout)).collect();
+        let names = agents.iter().map(|agent| agent.name().to_string());
+        let names: Vec<_> = names.collect();
         let (boot, views) = (mesh_runtime::dice::uuid(), Views::default());
         let counts = Counts::register(&mut registry);
         let membership = Membership::new(boot.to_string(), agents.clone(), views.clone(), counts)
@@ -218,6 +249,7 @@ impl Worker {
             admin_drain.spawn("admin", serving);
         }
         let addr = listener.local_addr();
+        let herald = Herald::new(told, names, boot.to_string(), addr);
         let answering = server.clone();
         let service = move |request, peer| {
             let server = answering.clone();
@@ -225,12 +257,14 @@ impl Worker {
         };
         let serving = net::serve(listener, settings.net, drain.clone(), service);
         drain.spawn("listener", serving);
+        herald.arrive(&drain);
         Ok(Self {
             addr,
             admin_addr,
             boot,
             ledger,
             server,
+            herald,
             grace: settings.grace,
             hand_over_after: settings.survival.hand_over_after,
             calls,
@@ -263,10 +297,12 @@ impl Worker {
     pub async fn drain(self) -> Outcome {
         let begun = Instant::now();
         self.ledger.drain();
-        self.server.drain().await;
-        self.ledger
-            .wind_down(self.hand_over_after, self.grace)
-            .await;
+        let winding_down = async {
+            self.server.drain().await;
+            let ledger = &self.ledger;
+            ledger.wind_down(self.hand_over_after, self.grace).await;
+        };
+        tokio::join!(self.herald.leave(), winding_down);
         let left = self.grace.saturating_sub(begun.elapsed());
         let outcome = self.calls.drain(left.max(LAST_CALLS)).await;
         match &outcome {
@@ -280,6 +316,14 @@ impl Worker {
         self.admin.drain(admin::GRACE).await;
         outcome
     }
+}
+
+/// What a worker stands on.
+struct Ground {
+    store: Store,
+    bus: Transit,
+    /// The bus that routers listen to, where they do.
+    told: Option<Transit>,
 }
 
 /// The last answers may still be written when the turns have used the grace up.

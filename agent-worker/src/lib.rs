@@ -15,6 +15,7 @@ pub mod tools;
 pub mod delegate;
 pub mod push;
 pub mod notify;
+pub mod herald;
 pub mod post;
 pub mod view;
 pub mod record;

@@ -251,12 +251,65 @@ pub struct MemberNotice {
     pub state: WorkerState,
 }
 
+/// Where [`ControlNews`] goes, to each router that listens.
+pub const CONTROL_TOPIC: &str = "a2a.control.v1";
+
+/// What every router is to know at once, on the bus: JSON on [`CONTROL_TOPIC`]. Fields and kinds may be
+/// added; none changes its meaning within that topic. Nothing depends on it: what it says is also found
+/// out without it, only later.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlNews {
+    /// What has happened.
+    pub kind: ControlKind,
+    /// The agents that it has happened to.
+    pub agents: Vec<String>,
+    /// The life of the worker that it has happened at; empty where it is none of ours.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot: String,
+    /// Where that worker listens, where it has one address: `http://10.0.0.1:9000`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// When, in Unix milliseconds.
+    pub at: u64,
+}
+
+/// The kind of a [`ControlNews`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlKind {
+    /// The worker takes nothing new from now on.
+    Draining,
+    /// The agents' cards may say something else than they did: those of the worker, or where no worker is
+    /// named those of all members.
+    CardChanged,
+    /// Something that this version does not know; to be passed over.
+    #[serde(other)]
+    Unknown,
+}
+
 /// How many boots a [`ViewNotice`] names as gone.
 pub const GONE_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn news_of_a_kind_or_with_fields_that_nobody_knows_yet_are_read_all_the_same() {
+        let text = r#"{"kind":"moved","agents":["a"],"at":7,"where":{"x":1}}"#;
+        let news: ControlNews = serde_json::from_str(text).unwrap();
+        assert_eq!(news.kind, ControlKind::Unknown);
+        let news = ControlNews {
+            kind: ControlKind::CardChanged,
+            boot: "b".to_owned(),
+            ..news
+        };
+        let text = serde_json::to_string(&news).unwrap();
+        let expected = r#"{"kind":"card_changed","agents":["a"],"boot":"b","at":7}"#;
+        assert_eq!(text, expected);
+        assert_eq!(serde_json::from_str::<ControlNews>(&text).unwrap(), news);
+    }
 
     #[test]
     fn a_load_is_read_as_it_was_written_and_nothing_else_is() {

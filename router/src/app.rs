@@ -33,7 +33,7 @@ use url::Url;
 use crate::{
     admission::Admission,
     binding::{Door, Front},
-    catalogue::{self, Catalogue},
+    catalogue::{self, Catalogue, control::Control},
     config::Settings,
     dispatch::Dispatch,
     journal::Journal,
@@ -96,6 +96,9 @@ pub enum Error {
     /// The bus that records of calls go to can't be opened.
     #[error("calls can't be recorded as told (--calls-to)")]
     Journal(#[source] bus::Error),
+    /// The bus that control events come by can't be listened to.
+    #[error("control events can't be heard as told (--control-at)")]
+    Control(#[source] bus::Error),
     /// A source of members can't be followed.
     #[error("the agents' members can't be had as told")]
     Members(#[from] directory::Error),
@@ -123,10 +126,9 @@ impl Router {
         let (announce, grace) = (settings.announce, settings.grace);
         let bounds = settings.net.clone();
         let (journal, journal_drain) = drain::channel();
-        let records = Journal::open(&settings.calls, &mut registry, &journal_drain);
-        let records = records.await.map_err(Error::Journal)?;
+        let buses = Buses::open(&settings, &mut registry, &journal_drain).await?;
         let main = ports.addresses.main;
-        let wired = wire(settings, main, records, &mut registry, &drain);
+        let wired = wire(settings, main, buses, &mut registry, &drain);
         let wired = wired.await?;
         let Wired {
             catalogue,
@@ -284,6 +286,31 @@ async fn bind(generation: &mut Generation, role: &str, address: &str) -> Result<
     })
 }
 
+/// What goes to the bus, and what is heard there.
+struct Buses {
+    records: Journal,
+    control: Option<Control>,
+}
+
+impl Buses {
+    async fn open(
+        settings: &Settings,
+        registry: &mut Registry,
+        drain: &Drain,
+    ) -> Result<Self, Error> {
+        let is_any = settings.calls.to.is_some() || settings.control.at.is_some();
+        let counts = match is_any {
+            true => bus::Metrics::register(registry),
+            false => bus::Metrics::default(),
+        };
+        let records = Journal::open(&settings.calls, counts.clone(), registry, drain);
+        let records = records.await.map_err(Error::Journal)?;
+        let control = Control::open(&settings.control, counts, registry);
+        let control = control.await.map_err(Error::Control)?;
+        Ok(Self { records, control })
+    }
+}
+
 /// What answers calls, and what it knows.
 struct Wired {
     catalogue: Arc<Catalogue>,
@@ -295,7 +322,7 @@ struct Wired {
 async fn wire(
     settings: Settings,
     main: SocketAddr,
-    records: Journal,
+    buses: Buses,
     registry: &mut Registry,
     drain: &Drain,
 ) -> Result<Wired, Error> {
@@ -314,6 +341,9 @@ async fn wire(
     );
     let sources = Directory::open(settings.plan, &settings.directory, &directory, drain).await?;
     catalogue.follow(sources.rosters());
+    if let Some(control) = buses.control {
+        control.follow(&catalogue);
+    }
     let admission = Arc::new(Admission::new(settings.admission, registry));
     let at_once = settings.push.at_once;
     let base = settings.front.public_url.clone();
@@ -336,7 +366,7 @@ async fn wire(
         dispatch,
         settings.gather,
         keeping.clone(),
-        records,
+        buses.records,
     ));
     let front = Front::new(settings.front, relay, Arc::clone(&catalogue), push);
     Ok(Wired {

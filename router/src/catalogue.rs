@@ -8,6 +8,7 @@
 mod agent;
 pub mod cards;
 mod census;
+pub mod control;
 pub mod explain;
 mod notice;
 pub mod offer;

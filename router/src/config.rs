@@ -21,7 +21,10 @@ use serde::Deserialize;
 
 use crate::{
     admission, binding,
-    catalogue::cards::{self, Cards},
+    catalogue::{
+        cards::{self, Cards},
+        control,
+    },
     dispatch, gather, journal,
     promise::extensions,
     stream,
@@ -97,6 +100,8 @@ pub struct File {
     pub admission: admission::Settings,
     /// Records of calls: where they go.
     pub calls: journal::Settings,
+    /// Control events: where they are heard.
+    pub control: control::Settings,
 }
 
 /// Agents that the same workers serve, each below a path of its own name.
@@ -172,6 +177,8 @@ pub struct Settings {
     pub admission: admission::Settings,
     /// See [`File::calls`].
     pub calls: journal::Settings,
+    /// See [`File::control`].
+    pub control: control::Settings,
 }
 
 /// Why a router can't start as told.

@@ -86,14 +86,14 @@ impl Journal {
     /// [`bus::Error`], where the bus can't be opened.
     pub async fn open(
         settings: &Settings,
+        counts: bus::Metrics,
         registry: &mut Registry,
         drain: &Drain,
     ) -> Result<Self, bus::Error> {
         let Some(place) = &settings.to else {
             return Ok(Self::default());
         };
-        let bus = Transit::open(place).await?;
-        let bus = bus.counted(bus::Metrics::register(registry));
+        let bus = Transit::open(place).await?.counted(counts);
         Ok(Self::on(bus, registry, drain))
     }
 

@@ -30,7 +30,7 @@ use mesh_runtime::{
     sidecar::{App, Sidecar},
 };
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use url::Url;
 
 use self::{
@@ -65,6 +65,8 @@ pub struct Endpoint {
     born: Instant,
     /// Milliseconds after `born` at which it came among others that were there already; 0 for never.
     came: AtomicU64,
+    /// Rung when its card may have changed.
+    card_wanted: Arc<Notify>,
 }
 
 /// What is known of an endpoint besides its URL; replaced whole.
@@ -183,6 +185,7 @@ impl Endpoint {
             ejection: Ejection::default(),
             born: Instant::now(),
             came: AtomicU64::new(0),
+            card_wanted: Arc::default(),
         })
     }
 
@@ -388,14 +391,30 @@ impl Endpoint {
     /// Takes over how busy its process says that it is. True if a view would change by it.
     pub fn learn_load(&self, load: Load) -> bool {
         self.home.health().report(load);
-        if self.facts.load().state == load.state {
+        self.learn_state(load.state)
+    }
+
+    /// Takes over whether it takes new work. True if a view would change by it.
+    pub fn learn_state(&self, state: WorkerState) -> bool {
+        if self.facts.load().state == state {
             return false;
         }
         self.facts.rcu(|known| Facts {
-            state: load.state,
+            state,
             ..(**known).clone()
         });
         true
+    }
+
+    /// Asks for its card to be read again: it may have changed.
+    pub fn want_card(&self) {
+        self.card_wanted.notify_one();
+    }
+
+    /// What is rung by [`Self::want_card`]; who holds it does not hold the endpoint.
+    #[must_use]
+    pub const fn card_wanted(&self) -> &Arc<Notify> {
+        &self.card_wanted
     }
 
     /// How busy its process said last that it is; unset where it never did.

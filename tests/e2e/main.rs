@@ -12,6 +12,7 @@ mod calls;
 mod cards;
 mod cli;
 mod compression;
+mod control;
 mod cors;
 mod delegation;
 mod directory;

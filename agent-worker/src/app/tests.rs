@@ -1,6 +1,7 @@
 //! A whole worker in this process, spoken to over its port in all three bindings.
 
 mod bindings;
+mod control;
 mod inputs;
 mod push;
 mod resume;

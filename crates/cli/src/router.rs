@@ -58,6 +58,10 @@ pub(crate) struct Args {
     /// Record each call on a bus, for `daca tap` and others: sqlite:DIR [default: nowhere]
     #[arg(long, value_name = "PLACE")]
     calls_to: Option<Place>,
+    /// Hear at once, on a bus that workers share, which of them drain and whose cards are new: sqlite:DIR,
+    /// or dapr behind the sidecar beside this router [default: nowhere]
+    #[arg(long, value_name = "PLACE")]
+    control_at: Option<Place>,
     /// The zone that this router runs in [default: unknown]
     #[arg(long, value_name = "NAME", env = "DACA_ZONE")]
     zone: Option<String>,
@@ -110,6 +114,7 @@ impl Args {
             relay_url: self.relay_url,
             push_allow: self.push_allow,
             calls_to: self.calls_to,
+            control_at: self.control_at,
             threads: self.threads.map(NonZeroUsize::get),
             zone: self.zone,
             kubeconfig: self.kubeconfig,

@@ -116,18 +116,26 @@ async fn start(mesh: &mut Mesh, args: &Args, place: &Place, output: &Output) -> 
     if members.exists() {
         std::fs::remove_file(&members).context("can't remove the old members file")?;
     }
-    let router = mesh.router.insert(place.role(
-        "router",
-        &[
-            "router".into(),
-            "--listen".into(),
-            args.listen.clone(),
-            "--members".into(),
-            text(&members)?,
-            "--admin".into(),
-            "127.0.0.1:0".into(),
-        ],
-    )?);
+    let store = place.dir.join("store");
+    std::fs::create_dir_all(&store).with_context(|| format!("can't make {}", store.display()))?;
+    let mut arguments = vec![
+        "router".to_owned(),
+        "--listen".to_owned(),
+        args.listen.clone(),
+        "--members".to_owned(),
+        text(&members)?,
+        "--admin".to_owned(),
+        "127.0.0.1:0".to_owned(),
+    ];
+    let state = if args.dapr {
+        // The router has no sidecar that control events could come by.
+        "dapr".to_owned()
+    } else {
+        let state = format!("sqlite:{}", text(&store)?);
+        arguments.extend(["--control-at".to_owned(), state.clone()]);
+        state
+    };
+    let router = mesh.router.insert(place.role("router", &arguments)?);
     mesh.router_url = reachable(&router.ready("router", START).await?);
     let admin = router.ready("admin", START).await?;
     output.line(&format!(
@@ -138,7 +146,7 @@ async fn start(mesh: &mut Mesh, args: &Args, place: &Place, output: &Output) -> 
     if args.dapr {
         start_sidecars(mesh, args, place, output).await?;
     }
-    start_workers(mesh, args, place).await?;
+    start_workers(mesh, args, place, &state).await?;
     let first = mesh.workers.first().context("there is no worker")?;
     mesh.agents = report(&first.url)
         .await
@@ -175,14 +183,12 @@ async fn start_sidecars(
     Ok(())
 }
 
-async fn start_workers(mesh: &mut Mesh, args: &Args, place: &Place) -> anyhow::Result<()> {
-    let store = place.dir.join("store");
-    std::fs::create_dir_all(&store).with_context(|| format!("can't make {}", store.display()))?;
-    let state = if args.dapr {
-        "dapr".to_owned()
-    } else {
-        format!("sqlite:{}", text(&store)?)
-    };
+async fn start_workers(
+    mesh: &mut Mesh,
+    args: &Args,
+    place: &Place,
+    state: &str,
+) -> anyhow::Result<()> {
     for number in 1..=args.workers {
         let mut arguments = vec![
             "worker".to_owned(),
@@ -191,8 +197,11 @@ async fn start_workers(mesh: &mut Mesh, args: &Args, place: &Place) -> anyhow::R
             "--router".to_owned(),
             mesh.router_url.clone(),
             "--state".to_owned(),
-            state.clone(),
+            state.to_owned(),
         ];
+        if !args.dapr {
+            arguments.extend(["--control-at".to_owned(), state.to_owned()]);
+        }
         if let Some(agents) = &args.agents {
             arguments.extend(["--agents".to_owned(), text(agents)?]);
         }

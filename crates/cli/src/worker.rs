@@ -9,7 +9,7 @@ use std::{
 use daca_worker::{
     app::{Settings, Worker},
     config::{Config, Roster, Surroundings},
-    group, notify, serve,
+    group, herald, notify, serve,
     task::{Limits, Survival, WhenDown},
     tools,
 };
@@ -68,6 +68,10 @@ pub(crate) struct Args {
     /// Put what becomes of each task on the bus of --state, for `daca tap --topic a2a.task-events.v1`
     #[arg(long)]
     task_events: bool,
+    /// Tell routers at once that this worker drains, and at its start that its cards may be new, on the bus
+    /// that they listen to with the same flag: sqlite:DIR or dapr [default: nowhere]
+    #[arg(long, value_name = "PLACE")]
+    control_at: Option<Place>,
     #[command(flatten)]
     hooks: HookArgs,
     /// Threads that carry calls and turns [default: one per core]
@@ -118,6 +122,9 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
             transitions: args.task_events,
         },
         group,
+        control: herald::Settings {
+            at: args.control_at,
+        },
         serve: serve::Settings {
             app_token: app_token(),
             ..serve::Settings::default()

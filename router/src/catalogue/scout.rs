@@ -3,6 +3,8 @@
 //! A card is asked for again when the time is over for which its agent gave it (RFC 9111, within
 //! bounds of ours), with the agent's own tag and date, so that an unchanged one costs a short answer.
 //!
+//! Who says that it may have changed ([`Endpoint::want_card`]) has it asked for at once.
+//!
 //! # Invariants
 //! - A card that can't be read stops nothing; it is asked for again, ever more slowly, for ever. The
 //!   last good one stays meanwhile.
@@ -23,7 +25,7 @@ use mesh_card::{
 };
 use mesh_proto::{AgentName, card::Card, mesh::WORKER_PATH};
 use mesh_runtime::clock;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tracing::{debug, info, warn};
 
 use super::{Catalogue, cards::Reading, vigil};
@@ -44,6 +46,8 @@ const BOUNDS: Bounds = Bounds {
     stale_unsaid: Duration::ZERO,
     stale_most: Duration::ZERO,
 };
+/// The shortest time between two questions for a card that is said to have changed.
+const GAP: Duration = Duration::from_secs(1);
 /// Findings of one card that are told one by one.
 const TOLD: usize = 5;
 
@@ -57,6 +61,8 @@ pub(super) fn send(catalogue: &Arc<Catalogue>, agent: &AgentName, endpoint: &Arc
         held: None,
         refused: None,
         due: Instant::now(),
+        asked: None,
+        wanted: Arc::clone(endpoint.card_wanted()),
     };
     let drain = catalogue.drain.clone();
     catalogue.drain.spawn("scout", async move {
@@ -76,8 +82,11 @@ struct Scout {
     held: Option<(&'static str, Validators)>,
     /// The tag of the card that was refused last.
     refused: Option<Option<HeaderValue>>,
-    /// When the card is to be asked for.
+    /// When the card is to be asked for, and when it was last.
     due: Instant,
+    asked: Option<Instant>,
+    /// Rung when it may have changed.
+    wanted: Arc<Notify>,
 }
 
 impl Scout {
@@ -106,7 +115,20 @@ impl Scout {
                     .saturating_duration_since(Instant::now())
                     .clamp(vigil::ASK_EVERY, SLOWEST),
             };
-            tokio::time::sleep(pause).await;
+            self.rest(pause).await;
+        }
+    }
+
+    /// Waits for so long, or until somebody says that the card may have changed.
+    async fn rest(&mut self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.wanted.notified() => {
+                if let Some(asked) = self.asked {
+                    tokio::time::sleep_until(asked + GAP).await;
+                }
+                self.due = Instant::now();
+            }
         }
     }
 
@@ -144,6 +166,7 @@ impl Scout {
 
     /// Asks for the card, where it was last and then at its other place.
     async fn read_card(&mut self, catalogue: &Catalogue, endpoint: &Endpoint) {
+        self.asked = Some(Instant::now());
         let held = self.held.as_ref().map(|(path, _)| *path);
         let others = CARD_PATHS.into_iter().filter(|path| Some(*path) != held);
         let mut outcome = Reading::Failed;

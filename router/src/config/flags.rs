@@ -17,7 +17,10 @@ use mesh_runtime::directory::{self, Plan, Planned, Spec};
 use url::Url;
 
 use super::{AgentsFrom, Error, File, LISTEN, ListenAgent, Settings};
-use crate::{catalogue::cards::Cards, journal};
+use crate::{
+    catalogue::{cards::Cards, control},
+    journal,
+};
 
 /// What the command line says, each over the file's word.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,8 @@ pub struct Flags {
     pub push_allow: Vec<String>,
     /// `--calls-to PLACE`.
     pub calls_to: Option<Place>,
+    /// `--control-at PLACE`.
+    pub control_at: Option<Place>,
     /// `--threads N`.
     pub threads: Option<usize>,
     /// `--zone NAME`.
@@ -81,6 +86,9 @@ impl Flags {
         }
         let calls = journal::Settings {
             to: self.calls_to.or(file.calls.to),
+        };
+        let control = control::Settings {
+            at: self.control_at.or(file.control.at),
         };
         let mut directory = file.directory;
         directory.kube.kubeconfig = self.kubeconfig.or(directory.kube.kubeconfig);
@@ -137,6 +145,7 @@ impl Flags {
             push,
             admission: file.admission,
             calls,
+            control,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -90,6 +90,9 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     stream: Mutex<Option<mpsc::Sender<Frame<Bytes>>>>,
     is_stream_gone: AtomicBool,
+    /// Whether it reports no more, and how often it was asked to since.
+    is_silent: AtomicBool,
+    asked_in_vain: AtomicUsize,
     answer: Box<dyn Fn(&Seen) -> Answer + Send + Sync>,
 }
 
@@ -148,6 +151,8 @@ impl Agent {
             seen: Mutex::default(),
             stream: Mutex::default(),
             is_stream_gone: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+            asked_in_vain: AtomicUsize::new(0),
             answer: Box::new(answer),
         });
         let (trigger, drain) = drain::channel();
@@ -199,6 +204,16 @@ impl Agent {
     /// What it says of its load from now on.
     pub(crate) fn loaded(&self, load: &'static str) {
         *self.state.load.lock() = load;
+    }
+
+    /// Ends its reports, and gives none any more.
+    pub(crate) fn fall_silent(&self) {
+        self.state.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has asked for a report since.
+    pub(crate) fn was_asked_in_vain(&self) -> bool {
+        self.state.asked_in_vain.load(Ordering::Relaxed) > 0
     }
 
     /// The one request that was posted since this was asked last; `None` for none, or several.
@@ -288,11 +303,18 @@ impl State {
             Bytes::from(line)
         };
         let path = seen.path.strip_prefix(mesh::WORKER_PATH)?;
+        if self.is_silent.load(Ordering::Relaxed) {
+            self.asked_in_vain.fetch_add(1, Ordering::Relaxed);
+            return Some(status(StatusCode::SERVICE_UNAVAILABLE));
+        }
         if path.is_empty() {
             return Some(whole("application/json", line(*self.load.lock())));
         }
         let lines = futures_util::stream::unfold(Arc::clone(self), move |state| async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
+            if state.is_silent.load(Ordering::Relaxed) {
+                return None;
+            }
             let load = *state.load.lock();
             Some((Ok(Frame::data(line(load))), state))
         });

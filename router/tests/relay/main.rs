@@ -14,6 +14,7 @@ mod agent;
 mod chance;
 mod cards;
 mod client;
+mod control;
 mod dialects;
 mod envelope;
 mod exact;

@@ -52,20 +52,39 @@ impl Transit {
             Place::Memory => Ok(Self::memory(Bounds::default())),
             Place::Sqlite(dir) => Ok(Self::of(Sqlite::open(dir.clone()).await?)),
             Place::Dapr { bus, .. } => {
-                let mut settings = Settings {
-                    bus: bus.clone(),
-                    ..Settings::default()
-                };
                 // No worker listens to a broadcast, so none needs a component for it. Where there is no
                 // order, two pushes of one task may overtake each other; each tells when it was.
-                settings.needs.remove(&Need::Broadcast);
-                settings.needs.remove(&Need::Order);
-                let bus = Self::dapr(settings).await?;
+                let needs = [Need::Durable, Need::Groups, Need::Redelivery];
+                let bus = Self::dapr(settings(bus, &needs)).await?;
                 if !bus.promises().order {
                     tracing::warn!(%place, "the component of the bus {}", Need::Order.lack());
                 }
                 Ok(bus)
             }
+        }
+    }
+
+    /// Opens the bus of a place to tell news to listeners in other processes.
+    ///
+    /// # Errors
+    /// As of [`Self::open`]; [`Error::Unable`] for a bus that no other process has.
+    pub async fn open_to_tell(place: &Place) -> Result<Self, Error> {
+        match place {
+            Place::Memory => Err(nobody_else()),
+            Place::Sqlite(_) | Place::Dapr { .. } => Self::open(place).await,
+        }
+    }
+
+    /// Opens the bus of a place to hear what is told to everybody ([`Reach::Broadcast`]).
+    ///
+    /// # Errors
+    /// [`Error::Unable`] for a bus that no other process has, or whose component knows no broadcast;
+    /// [`Error::Unavailable`], where it can't be opened.
+    pub async fn open_to_hear(place: &Place) -> Result<Self, Error> {
+        match place {
+            Place::Memory => Err(nobody_else()),
+            Place::Sqlite(_) => Self::open(place).await,
+            Place::Dapr { bus, .. } => Self::dapr(settings(bus, &[Need::Broadcast])).await,
         }
     }
 
@@ -237,6 +256,20 @@ impl Transit {
     pub(super) fn count(&self, topic: &Topic, happened: Happened) {
         self.metrics.count(topic, happened, 1);
     }
+}
+
+/// The sidecar of the surroundings, with a bus that must keep this much.
+fn settings(bus: &str, needs: &[Need]) -> Settings {
+    Settings {
+        bus: bus.to_owned(),
+        needs: needs.iter().copied().collect(),
+        ..Settings::default()
+    }
+}
+
+fn nobody_else() -> Error {
+    let why = "a bus in memory is this process's alone; say sqlite:DIR or dapr";
+    Error::Unable(why.to_owned())
 }
 
 fn check(message: &Message) -> Result<(), Error> {
