@@ -155,9 +155,9 @@ mod tests {
         for line in [
             "daca router --listen 127.0.0.1:0 --agent a=http://h:1,http://h:2 --agent b=http://h:3",
             "daca router --config r.toml --members m.toml --default-agent a --listen-agent a=h:1 \
-             --keys k.toml --public-url https://mesh.example --threads 2 --admin 127.0.0.1:0",
+             --keys k.toml --public-url https://mesh.example --threads 2 --admin 127.0.0.1:0 --control-at sqlite:/x",
             "daca worker --listen 127.0.0.1:0 --agents a.yaml --state sqlite:/tmp/x --router http://h \
-             --threads 2 --admin 127.0.0.1:0 --capacity 50",
+             --threads 2 --admin 127.0.0.1:0 --capacity 50 --control-at dapr",
             "daca mcp --root / --listen 127.0.0.1:0",
             "daca up",
             "daca up --listen 127.0.0.1:0 --workers 5 --state-dir /tmp/x",
