@@ -15,6 +15,8 @@
 //! - A webhook that fails holds up no other: after [`FAILURES`] in a row, and none that it took for two
 //!   seconds, it is left alone for a while, and what comes for it goes to a later round unsent. One that is slow has at most half of the places
 //!   while others want some.
+//! - Where it has a key, each attempt is signed over the bytes that are sent ([`mesh_card::notice`]); what
+//!   could not be signed is not sent. Routers that pass a push on write its body anew, and get none.
 //! - Credentials of webhooks are on the bus and in the store, never in a log.
 
 mod dead;
@@ -26,9 +28,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ipnet::IpNet;
+use mesh_card::{Signer, notice, sign::SignError};
 use mesh_fabric::bus::{self, Delivery, Reach, Subscription, Topic, Transit};
 use mesh_proto::mesh;
 use mesh_runtime::{
+    clock,
     drain::Drain,
     egress::{
         self, Egress,
@@ -74,6 +78,8 @@ pub struct Settings {
     /// The pauses before later rounds, and how many rounds after each. Default 10 s three times, a minute
     /// five times, ten minutes eighteen times: a webhook may be away for three hours.
     pub rounds: Vec<(Duration, u32)>,
+    /// Signs what is posted, so that webhooks know that it is ours. Default nobody.
+    pub signer: Option<Arc<Signer>>,
 }
 
 impl Default for Settings {
@@ -88,6 +94,7 @@ impl Default for Settings {
                 (Duration::from_secs(60), 5),
                 (Duration::from_secs(600), 18),
             ],
+            signer: None,
         }
     }
 }
@@ -321,18 +328,39 @@ impl Relay {
         }
     }
 
-    async fn post(&self, push: &Push) -> Result<StatusCode, guard::Error> {
+    async fn post(&self, push: &Push) -> Result<StatusCode, Unposted> {
         let body = Bytes::copy_from_slice(push.event.get().as_bytes());
-        self.guard.post(&push.url, headers(push), body).await
+        let mut headers = headers(push);
+        let own = &self.settings.own;
+        let is_own = own.iter().any(|own| push.url.starts_with(own.as_str()));
+        if let Some(signer) = self.settings.signer.as_ref().filter(|_| !is_own) {
+            let now_seconds = clock::unix_millis() / 1000;
+            let signature = signer.sign_notice(&body, &push.url, now_seconds)?;
+            if let Ok(signature) = HeaderValue::try_from(signature) {
+                headers.insert(HeaderName::from_static(notice::HEADER), signature);
+            }
+        }
+        Ok(self.guard.post(&push.url, headers, body).await?)
     }
 }
 
-fn judge(posted: &Result<StatusCode, guard::Error>) -> (Outcome, String) {
+/// Why a webhook has not answered.
+#[derive(Debug, thiserror::Error)]
+enum Unposted {
+    #[error(transparent)]
+    Guard(#[from] guard::Error),
+    #[error(transparent)]
+    Unsigned(#[from] SignError),
+}
+
+fn judge(posted: &Result<StatusCode, Unposted>) -> (Outcome, String) {
     match posted {
         Ok(status) if status.is_success() => (Outcome::Delivered, String::new()),
         Ok(status @ StatusCode::GONE) => (Outcome::Refused, format!("it answered {status}")),
         Ok(status) => (Outcome::Failed, format!("it answered {status}")),
-        Err(error @ guard::Error::Refused(_)) => (Outcome::Refused, error.to_string()),
+        Err(error @ Unposted::Guard(guard::Error::Refused(_))) => {
+            (Outcome::Refused, error.to_string())
+        }
         Err(error) => (Outcome::Failed, error.to_string()),
     }
 }

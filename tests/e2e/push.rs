@@ -11,5 +11,6 @@
 mod queue;
 mod receiver;
 mod relay;
+mod signed;
 mod ssrf;
 mod steward;

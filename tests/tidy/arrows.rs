@@ -77,6 +77,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "mesh-proto",
             "mesh-core",
             "mesh-runtime",
+            "mesh-card",
             "mesh-fabric",
             "mesh-client",
             "mesh-mcp",

@@ -1,5 +1,6 @@
 //! Agent cards as documents that can be trusted: what they say in one canonical way, who signed that,
-//! what is wrong with one, and for how long one may be kept.
+//! what is wrong with one, and for how long one may be kept. And who signed a push notification, by the
+//! same keys.
 //!
 //! A card is taken as the bytes that it came in, since a signature and a finding are about those and
 //! not about what one program makes of them.
@@ -11,6 +12,7 @@
 //! - No input panics; each list that a card brings along has a bound where it is walked.
 
 pub mod lint;
+pub mod notice;
 pub mod verify;
 pub mod sign;
 pub mod keys;

@@ -121,18 +121,28 @@ impl Signer {
     /// An entry of `signatures` over a payload.
     fn signature(&self, payload: &[u8]) -> Result<Value, SignError> {
         let mut header = Map::new();
-        header.insert("alg".to_owned(), json!(self.algorithm.name()));
         header.insert("typ".to_owned(), json!("JOSE"));
-        header.insert("kid".to_owned(), json!(self.id));
         if let Some(key_set) = &self.key_set {
             header.insert("jku".to_owned(), json!(key_set));
         }
-        let header = Value::Object(header).to_string();
-        let protected = URL_SAFE_NO_PAD.encode(header);
+        let (protected, signature) = self.detached(header, payload)?;
+        Ok(json!({"protected": protected, "signature": signature}))
+    }
+
+    /// A detached JWS over a payload: its protected header, which algorithm and key are added to, and its
+    /// signature, both in base64url.
+    pub(crate) fn detached(
+        &self,
+        mut header: Map<String, Value>,
+        payload: &[u8],
+    ) -> Result<(String, String), SignError> {
+        header.insert("alg".to_owned(), json!(self.algorithm.name()));
+        header.insert("kid".to_owned(), json!(self.id));
+        let protected = URL_SAFE_NO_PAD.encode(Value::Object(header).to_string());
         let input = signing_input(&protected, payload);
         let signature = crypto::sign(input.as_bytes(), &self.key, self.algorithm.jwa())
             .map_err(|error| SignError::Key(error.to_string()))?;
-        Ok(json!({"protected": protected, "signature": signature}))
+        Ok((protected, signature))
     }
 }
 

@@ -34,7 +34,7 @@ pub const MOST_SIGNATURES: usize = 16;
 
 /// By how much clocks may differ, in seconds, before a date that has not come yet is held against a
 /// signature. RFC 7519 4.1.5 speaks of "a few minutes at most".
-const LEEWAY: u64 = 60;
+pub(crate) const LEEWAY: u64 = 60;
 
 /// Which signature holds, and what it says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -120,6 +120,12 @@ pub enum Reason {
     /// Signature, key and card do not belong together: something was changed, or another key signed.
     #[error("it does not belong to this card and key")]
     Mismatch,
+    /// Signature, key and notification do not belong together, in the same way.
+    #[error("it does not belong to this body and key")]
+    Body,
+    /// The notification was for another address.
+    #[error("it is for another receiver")]
+    Receiver,
     /// There are more signatures than are tried.
     #[error("it is beyond the first {MOST_SIGNATURES}")]
     TooMany,
@@ -193,23 +199,24 @@ pub fn key_sets(card: &[u8], allowed: &[String]) -> Vec<String> {
         .collect()
 }
 
-struct Attempt<'a> {
-    keys: &'a Keys,
-    algorithms: &'a [Algorithm],
-    now_seconds: u64,
-    payloads: &'a [(Form, Option<Vec<u8>>)],
+/// One signature, and all that it may be over, each with the name of its form.
+pub(crate) struct Attempt<'a, F> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) algorithms: &'a [Algorithm],
+    pub(crate) now_seconds: u64,
+    pub(crate) payloads: &'a [(F, Option<Vec<u8>>)],
 }
 
 /// A signature that holds.
-struct Held<'a> {
-    key_id: String,
-    algorithm: Algorithm,
-    form: Form,
+pub(crate) struct Held<'a, F> {
+    pub(crate) key_id: String,
+    pub(crate) algorithm: Algorithm,
+    form: F,
     payload: &'a [u8],
 }
 
-impl<'a> Attempt<'a> {
-    fn check(&self, jws: &Jws<'_>) -> Result<Held<'a>, Reason> {
+impl<'a, F: Copy> Attempt<'a, F> {
+    pub(crate) fn check(&self, jws: &Jws<'_>) -> Result<Held<'a, F>, Reason> {
         let named = text(&jws.header, "alg").unwrap_or_default();
         let algorithm = Algorithm::from_name(named)
             .filter(|algorithm| self.algorithms.contains(algorithm))
@@ -248,7 +255,7 @@ impl<'a> Attempt<'a> {
         (protected, signature): (&str, &str),
         key: &Key,
         algorithm: Algorithm,
-    ) -> Result<(Form, &'a [u8]), Reason> {
+    ) -> Result<(F, &'a [u8]), Reason> {
         if !key.fits(algorithm) {
             return Err(Reason::Misfit(algorithm));
         }
@@ -335,7 +342,7 @@ fn signatures(card: &[u8]) -> Result<Vec<Value>, Refused> {
     }
 }
 
-fn text<'a>(header: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(header: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     header
         .get(name)
         .and_then(Value::as_str)

@@ -6,7 +6,7 @@
 mod fetch;
 mod lint;
 mod sign;
-mod source;
+pub(crate) mod source;
 mod verify;
 
 use crate::{

@@ -2,15 +2,18 @@
 
 #[cfg(feature = "router")]
 mod door;
+mod verify;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use daca_worker::{
     app::{RelaySettings, Relaying},
     push::{Letter, Settings},
     record::{self, Records},
 };
 use ipnet::IpNet;
+use mesh_card::Signer;
 use mesh_fabric::{bus::Transit, state::Place};
 use mesh_runtime::{
     clock,
@@ -22,6 +25,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::{
+    card::source,
     exit::{Exit, Failure},
     output::{Format, Output, Tone},
     role,
@@ -42,6 +46,8 @@ enum Verb {
     /// Look at the pushes that were given up, and send them anew
     #[command(subcommand)]
     Dead(Dead),
+    /// Check the signature of a notification that came in
+    Verify(verify::Args),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -91,19 +97,44 @@ pub(crate) struct HookArgs {
     /// How long a webhook may take to answer
     #[arg(long = "push-within", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     within: Duration,
+    /// Sign what is posted with this private key: PKCS #8 in PEM, on P-256 or Ed25519, or RSA
+    #[arg(
+        id = "push_sign",
+        long = "push-sign",
+        value_name = "PEM",
+        requires = "push_sign_id"
+    )]
+    sign: Option<String>,
+    /// The name by which receivers know that key
+    #[arg(
+        id = "push_sign_id",
+        long = "push-sign-id",
+        value_name = "ID",
+        requires = "push_sign"
+    )]
+    sign_id: Option<String>,
 }
 
 impl HookArgs {
     /// With the router that is known anyway, if there is one.
-    pub(crate) fn settings(self, router: Option<&str>) -> Settings {
+    pub(crate) fn settings(self, router: Option<&str>) -> Result<Settings, Failure> {
+        let signer = match (&self.sign, &self.sign_id) {
+            (Some(file), Some(id)) => {
+                let signer = Signer::from_pem(&source::read(file)?, id, None);
+                let signer = signer.with_context(|| file.clone());
+                Some(Arc::new(signer.map_err(Failure::usage)?))
+            }
+            _ => None,
+        };
         let router = self.router.or_else(|| router?.parse().ok());
         let own = router.and_then(|router| router.join("/-/push/").ok());
-        Settings {
+        Ok(Settings {
             allow: self.allow,
             own: own.into_iter().collect(),
             within: self.within,
+            signer,
             ..Settings::default()
-        }
+        })
     }
 }
 
@@ -129,6 +160,7 @@ struct RelayArgs {
 pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     match args.verb {
         Some(Verb::Dead(dead)) => role::here(dead_letters(dead, output)),
+        Some(Verb::Verify(args)) => verify::run(&args, output),
         None => role::on_threads(None, relay(args.relay, output)),
     }
 }
@@ -159,7 +191,7 @@ async fn relay(args: RelayArgs, output: &Output) -> Result<Exit, Failure> {
     let settings = RelaySettings {
         state: shared(state)?,
         admin: args.admin,
-        push: args.hooks.settings(None),
+        push: args.hooks.settings(None)?,
     };
     #[cfg_attr(
         not(feature = "router"),

@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     let mut registry = Registry::default();
     let metrics = tools::Metrics::register(&mut registry);
     let config = Config::load(args.agents.as_deref()).map_err(Failure::usage)?;
-    let push = args.hooks.settings(args.router.as_deref());
+    let push = args.hooks.settings(args.router.as_deref())?;
     let group = group::Settings {
         router: args.router.clone(),
         ..group::Settings::default()

@@ -5,13 +5,16 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Invariant;
-use crate::history::{Entry, What};
+use crate::{
+    history::{Entry, What},
+    plan::Act,
+};
 
 pub(crate) struct Capacity {
     of_worker: usize,
-    /// Who thought about a task first.
-    first: HashMap<String, String>,
-    /// The tasks that a worker took over from others.
+    /// Who thought about a task last; empty where that life is over.
+    last: HashMap<String, String>,
+    /// The tasks that a worker took over from others, or from a former life of its own.
     adopted: HashMap<String, HashSet<String>>,
 }
 
@@ -19,7 +22,7 @@ impl Capacity {
     pub(crate) fn of(worker: usize) -> Self {
         Self {
             of_worker: worker,
-            first: HashMap::new(),
+            last: HashMap::new(),
             adopted: HashMap::new(),
         }
     }
@@ -31,14 +34,20 @@ impl Invariant for Capacity {
     }
 
     fn look(&mut self, entry: &Entry) -> Result<(), String> {
+        if let What::Fault(Act::Crash { worker } | Act::Start { worker }) = &entry.what {
+            let over = format!("worker-{worker}");
+            for last in self.last.values_mut().filter(|last| **last == over) {
+                last.clear();
+            }
+        }
         let What::Step {
             worker, task, busy, ..
         } = &entry.what
         else {
             return Ok(());
         };
-        let first = self.first.entry(task.clone());
-        if first.or_insert_with(|| worker.clone()) != worker {
+        let last = self.last.insert(task.clone(), worker.clone());
+        if last.is_some_and(|last| last != *worker) {
             let adopted = self.adopted.entry(worker.clone()).or_default();
             adopted.insert(task.clone());
         }

@@ -54,7 +54,7 @@ impl Source {
 }
 
 /// A file, or standard input for `-`; at most as much as is read of an agent's card.
-pub(super) fn read(name: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(name: &str) -> Result<Vec<u8>, Failure> {
     let most = Options::default().limits.card;
     let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
