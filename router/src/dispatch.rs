@@ -9,6 +9,7 @@
 //!   that knows the task; it is bounded by the candidates that placement gave.
 
 mod absent;
+mod acquaint;
 pub mod lookup;
 mod missed;
 mod onward;
@@ -44,9 +45,6 @@ use crate::{
     },
     webhook::{self, Webhooks},
 };
-
-/// How often a call that waits for a worker looks whether it is known by now.
-const ACQUAINTED: Duration = Duration::from_millis(50);
 
 /// Bounds of one attempt.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -113,8 +111,19 @@ impl Dispatch {
         if passage.reason == Reason::ForeignTask {
             return self.look_up(ask, passage, envelope).await;
         }
+        self.pursue(ask, passage, envelope, Tries::of(&passage.candidates))
+            .await
+    }
+
+    /// The same for these tries.
+    async fn pursue(
+        &self,
+        ask: &Ask,
+        passage: &Passage,
+        envelope: Option<&Envelope>,
+        mut tries: Tries<'_>,
+    ) -> Result<Answer, CallError> {
         let nature = Nature::new(ask.operation, &ask.keys, passage.reason);
-        let mut tries = Tries::of(&passage.candidates);
         let mut candidate = tries.first();
         let mut first = None;
         let purse = passage.agent.purse();
@@ -151,42 +160,6 @@ impl Dispatch {
         first.unwrap_or(Err(CallError::NoMember { agent }))
     }
 
-    /// The worker that a refusal names, which this router may learn of only now: as long as the tries of
-    /// the call and its deadline let it wait.
-    async fn owner(
-        &self,
-        ask: &Ask,
-        passage: &Passage,
-        boot: &str,
-        tries: &Tries<'_>,
-    ) -> Option<Candidate> {
-        let known = || {
-            let snapshot = self.catalogue.snapshot();
-            let endpoint = Arc::clone(snapshot.agent(ask.agent.as_str())?.living(boot)?);
-            Some(Candidate {
-                endpoint,
-                orphan: false,
-            })
-        };
-        let mut owner = known();
-        let until = Instant::now() + tries.pause(owner.is_some());
-        let until = passage
-            .deadline
-            .map_or(until, |deadline| until.min(deadline));
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return owner;
-            }
-            tokio::time::sleep(left.min(ACQUAINTED)).await;
-            let was_unknown = owner.is_none();
-            owner = known();
-            if was_unknown && owner.is_some() {
-                return owner;
-            }
-        }
-    }
-
     /// Asks one member after the other for a task that names no place.
     async fn look_up(
         &self,
@@ -210,6 +183,11 @@ impl Dispatch {
                     last = Ok(answer);
                 }
                 Err(missed) if missed.failed.is_none() => return missed.answer,
+                // It knows who has it.
+                Err(missed) if missed.failed == Some(Failed::Misplaced) => {
+                    let tries = Tries::of(std::slice::from_ref(candidate));
+                    return self.pursue(ask, passage, envelope, tries).await;
+                }
                 // A member that knows nothing of the task still says more than one that is gone.
                 Err(missed) => {
                     were_all_asked = false;
@@ -267,6 +245,9 @@ impl Dispatch {
         envelope: Option<&Envelope>,
     ) -> Result<Answer, Box<Missed>> {
         let endpoint = &candidate.endpoint;
+        if ask.operation.sends() {
+            acquaint::with(endpoint, passage.deadline).await;
+        }
         let line = passage
             .agent
             .line(endpoint, ask.dialect, self.catalogue.origins());
