@@ -345,12 +345,12 @@ async fn wire(
         control.follow(&catalogue);
     }
     let admission = Arc::new(Admission::new(settings.admission, registry));
-    let at_once = settings.push.at_once;
+    let bounds = settings.push.bounds();
     let base = settings.front.public_url.clone();
     let base = base.or_else(|| reached_at(main));
     let (push, keys) = (settings.push, settings.keys);
     let webhooks = Arc::new(Webhooks::new(push, base.as_ref(), keys, settings.egress));
-    let push = Push::new(Arc::clone(&webhooks), at_once, registry);
+    let push = Push::new(Arc::clone(&webhooks), bounds, registry);
     let dispatch = Dispatch::new(
         settings.dispatch,
         settings.envelope,

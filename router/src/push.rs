@@ -5,13 +5,17 @@
 //!   is the agent's to repeat. Nothing is kept here. Before a [`Queue`] it is answered once that has the
 //!   notification, which is then the queue's to deliver.
 //! - A webhook sees ids as the client holds them, and the credentials that the client gave the agent.
-//! - Deliveries at a time are bounded; one more is told to come again.
+//! - Deliveries at a time are bounded, in all and to one host; one more is told to come again.
+//! - An address is good for as long as it was made for; after that its agent is told that it is gone.
+//! - A notification states the version that its client speaks, whatever its agent does.
+
+mod seats;
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use mesh_proto::{AgentName, mesh};
 use mesh_runtime::egress::guard;
 use prometheus_client::{
@@ -20,21 +24,20 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde::de::IgnoredAny;
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 use xxhash_rust::xxh3;
 
+use self::seats::Seats;
 use crate::{
     upstream::envelope,
-    webhook::{Webhook, Webhooks},
+    webhook::{Bounds, Webhook, Webhooks},
 };
 
 /// What of a notification's headers goes on: who it is for, what it is, and where it belongs in a trace.
-const ONWARD: [HeaderName; 6] = [
+const ONWARD: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
     HeaderName::from_static("x-a2a-notification-token"),
-    HeaderName::from_static(mesh::A2A_VERSION),
     HeaderName::from_static("a2a-extensions"),
     HeaderName::from_static(mesh::TRACEPARENT),
 ];
@@ -46,7 +49,7 @@ const ID_BYTES: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Push {
     webhooks: Arc<Webhooks>,
-    seats: Arc<Semaphore>,
+    seats: Arc<Seats>,
     queue: Option<Arc<dyn Queue>>,
     metrics: Metrics,
 }
@@ -81,6 +84,8 @@ pub enum Outcome {
     Queued,
     /// The address is none of ours.
     Unknown,
+    /// The address was good until some time ago.
+    Expired,
     /// What came is no notification.
     Unreadable,
     /// The webhook is where nobody may be called.
@@ -96,10 +101,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Delivered,
         Self::Queued,
         Self::Unknown,
+        Self::Expired,
         Self::Unreadable,
         Self::Refused,
         Self::Failed,
@@ -115,6 +121,7 @@ impl Outcome {
             Self::Delivered => StatusCode::OK,
             Self::Queued => StatusCode::ACCEPTED,
             Self::Unknown => StatusCode::NOT_FOUND,
+            Self::Expired => StatusCode::GONE,
             Self::Unreadable => StatusCode::BAD_REQUEST,
             Self::Refused => StatusCode::FORBIDDEN,
             Self::Failed => StatusCode::BAD_GATEWAY,
@@ -131,6 +138,7 @@ impl Outcome {
             Self::Delivered => "delivered",
             Self::Queued => "queued",
             Self::Unknown => "unknown",
+            Self::Expired => "expired",
             Self::Unreadable => "unreadable",
             Self::Refused => "refused",
             Self::Failed => "failed",
@@ -154,7 +162,7 @@ struct Labels {
 impl Push {
     /// Delivers to these webhooks, so many at a time.
     #[must_use]
-    pub fn new(webhooks: Arc<Webhooks>, at_once: usize, registry: &mut Registry) -> Self {
+    pub fn new(webhooks: Arc<Webhooks>, bounds: Bounds, registry: &mut Registry) -> Self {
         let notifications = Family::<Labels, Counter>::default();
         for outcome in Outcome::ALL {
             let outcome = outcome.label();
@@ -164,7 +172,7 @@ impl Push {
         registry.register("mesh_router_notifications", what, notifications.clone());
         Self {
             webhooks,
-            seats: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
+            seats: Arc::new(Seats::new(bounds)),
             queue: None,
             metrics: Metrics { notifications },
         }
@@ -185,7 +193,10 @@ impl Push {
 
     /// Delivers a notification; its body is inflated.
     pub async fn deliver(&self, webhook: Webhook, headers: &HeaderMap, body: Bytes) -> Outcome {
-        let Ok(_seat) = self.seats.try_acquire() else {
+        if self.webhooks.is_over(&webhook) {
+            return Outcome::Expired;
+        }
+        let Some(_seat) = self.seats.take(&webhook.url) else {
             return Outcome::Busy;
         };
         let Ok(agent) = AgentName::parse(&webhook.agent) else {
@@ -202,7 +213,7 @@ impl Push {
             let notice = Notice {
                 agent,
                 url: webhook.url,
-                headers: onward(headers),
+                headers: onward(headers, webhook.is_0_3),
                 id,
                 body,
             };
@@ -211,7 +222,7 @@ impl Push {
         let posted = self
             .webhooks
             .guard()
-            .post(&webhook.url, onward(headers), body)
+            .post(&webhook.url, onward(headers, webhook.is_0_3), body)
             .await;
         match posted {
             Ok(status) if status.is_success() => Outcome::Delivered,
@@ -257,8 +268,29 @@ fn id(headers: &HeaderMap, webhook: &Webhook, body: &[u8]) -> String {
     }
 }
 
-fn onward(headers: &HeaderMap) -> HeaderMap {
+/// What goes along, in the version of the client.
+fn onward(headers: &HeaderMap, is_0_3: bool) -> HeaderMap {
     let kept = headers.iter().filter(|(name, _)| ONWARD.contains(name));
-    kept.map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let mut kept: HeaderMap = kept
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let version = HeaderValue::from_static(if is_0_3 { "0.3" } else { "1.0" });
+    kept.insert(HeaderName::from_static(mesh::A2A_VERSION), version);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_states_the_version_of_its_client_and_not_of_its_agent() {
+        let mut headers = HeaderMap::new();
+        headers.insert(mesh::A2A_VERSION, HeaderValue::from_static("1.0"));
+        headers.insert(header::COOKIE, HeaderValue::from_static("of the agent"));
+        let version = |is_0_3| onward(&headers, is_0_3).remove(mesh::A2A_VERSION);
+        assert_eq!(version(true).unwrap(), "0.3");
+        assert_eq!(version(false).unwrap(), "1.0");
+        assert!(!onward(&headers, true).contains_key(header::COOKIE));
+    }
 }

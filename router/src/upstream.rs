@@ -430,8 +430,9 @@ impl Endpoint {
         }
         let boot: Arc<str> = Arc::from(boot);
         if self.facts.load().boot.is_some() {
-            // Another life is as cold as another worker.
+            // Another life is as cold as another worker, and its card may be another.
             self.arrive(Instant::now());
+            self.want_card();
         }
         self.facts.rcu(|known| Facts {
             boot: Some(Arc::clone(&boot)),

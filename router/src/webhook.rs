@@ -20,9 +20,12 @@ use mesh_core::{
     token::Keys,
 };
 use mesh_proto::{AgentName, Fault, Operation, Problem};
-use mesh_runtime::egress::{
-    self, Egress,
-    guard::{self, Guard},
+use mesh_runtime::{
+    clock,
+    egress::{
+        self, Egress,
+        guard::{self, Guard},
+    },
 };
 use prost::Message;
 use serde::Deserialize;
@@ -48,6 +51,10 @@ pub struct Settings {
     pub answer_seconds: u64,
     /// Notifications that are delivered at a time; one more is told to come again. Default 256.
     pub at_once: usize,
+    /// The same to one host and port. Default 32.
+    pub at_once_per_host: usize,
+    /// Days for which an address of ours is good; its agent is told 410 then. Default 30.
+    pub life_days: u32,
 }
 
 impl Default for Settings {
@@ -58,6 +65,28 @@ impl Default for Settings {
             allow: Vec::new(),
             answer_seconds: 10,
             at_once: 256,
+            at_once_per_host: 32,
+            life_days: 30,
+        }
+    }
+}
+
+/// How many notifications are delivered at a time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// In all.
+    pub at_once: usize,
+    /// To one host and port.
+    pub at_once_per_host: usize,
+}
+
+impl Settings {
+    /// How many notifications are delivered at a time.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            at_once: self.at_once,
+            at_once_per_host: self.at_once_per_host,
         }
     }
 }
@@ -69,6 +98,7 @@ pub struct Webhooks {
     /// Begins every address of ours.
     base: Option<Arc<str>>,
     through_relay: Arc<[AgentName]>,
+    life_hours: u32,
     guard: Guard,
 }
 
@@ -126,6 +156,7 @@ impl Webhooks {
             keys,
             base: base.map(Arc::from),
             through_relay: settings.through_relay.into(),
+            life_hours: settings.life_days.saturating_mul(24),
             guard: Guard::new(allowed, egress),
         }
     }
@@ -180,6 +211,12 @@ impl Webhooks {
     pub fn open(&self, sealed: &str) -> Option<Webhook> {
         let opened = seal::open(&self.keys, Purpose::Push, &[], sealed)?;
         Webhook::decode(opened.as_slice()).ok()
+    }
+
+    /// Whether an address is older than it may be.
+    #[must_use]
+    pub fn is_over(&self, webhook: &Webhook) -> bool {
+        clock::hour() > webhook.minted_hour.saturating_add(self.life_hours)
     }
 
     /// The client's address behind one of ours, whichever router's, given to this agent for this tenant.
@@ -237,6 +274,20 @@ mod tests {
             minted_hour: 498_000,
             is_0_3: false,
         }
+    }
+
+    #[test]
+    fn an_address_is_good_for_as_long_as_it_was_made_for() {
+        let webhooks = webhooks(Settings {
+            life_days: 1,
+            ..Settings::default()
+        });
+        let made = |hours_ago| Webhook {
+            minted_hour: clock::hour() - hours_ago,
+            ..webhook()
+        };
+        assert!(!webhooks.is_over(&made(0)) && !webhooks.is_over(&made(23)));
+        assert!(webhooks.is_over(&made(26)));
     }
 
     #[test]

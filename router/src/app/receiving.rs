@@ -42,9 +42,9 @@ impl Receiving {
         registry: &mut Registry,
     ) -> Result<Self, Error> {
         let settings = webhook::Settings::default();
-        let at_once = settings.at_once;
+        let bounds = settings.bounds();
         let webhooks = Webhooks::new(settings, None, keys, egress::Settings::default());
-        let push = Push::new(Arc::new(webhooks), at_once, registry).queued(queue);
+        let push = Push::new(Arc::new(webhooks), bounds, registry).queued(queue);
         let bound = Listener::bind(listen).await;
         let listener = bound.map_err(|source| Error::Bind {
             address: listen.to_owned(),

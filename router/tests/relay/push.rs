@@ -171,6 +171,7 @@ async fn a_webhook_hears_of_the_ids_that_its_client_holds_from_whatever_router()
         assert_eq!(told.header("x-a2a-notification-token"), Some("t-1"));
         assert_eq!(told.header("content-type"), Some("application/json"));
         assert_eq!(told.header("cookie"), None);
+        assert_eq!(told.header("a2a-version"), Some("1.0"), "the client's own");
     }
     assert_eq!(mesh.ends("delivered").await, "1");
 }
