@@ -92,6 +92,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives the routers the role that ships.
+    pub(crate) async fn grant(&self) -> Result<()> {
+        let roles = parts::repository().join("deploy/k8s/base/rbac.yaml");
+        let roles = roles.display().to_string();
+        self.plane.kubectl(&["apply", "-f", &roles]).await?;
+        Ok(())
+    }
+
     /// Scales a Deployment.
     pub(crate) async fn scale(&self, deployment: &str, replicas: usize) -> Result<()> {
         let replicas = format!("--replicas={replicas}");
