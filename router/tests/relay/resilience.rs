@@ -167,12 +167,12 @@ async fn a_task_that_another_worker_has_is_asked_for_there_once() {
     let (_router, client, workers) = pair(elsewhere("boot-2"), elsewhere("boot-1")).await;
     let body = send_message("m-1", None);
     let answer = client
-        .post("/a", body.as_bytes(), &[("daca-timeout", "1000")])
+        .post("/a", body.as_bytes(), &[("daca-timeout", "2000")])
         .await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert!(answer.header("daca-owner").is_none());
     let asked = workers[0].posts().len() + workers[1].posts().len();
-    assert!((2..=4).contains(&asked), "{asked}");
+    assert!((2..=5).contains(&asked), "{asked}");
 }
 
 #[tokio::test]
@@ -229,12 +229,12 @@ async fn a_call_ends_at_its_callers_deadline_and_what_is_left_goes_on() {
     let (_router, client) = router(&[format!("a={}", agent.url())]).await;
     let body = send_message("m-1", None);
     let answer = client
-        .post("/a", body.as_bytes(), &[("daca-timeout", "200")])
+        .post("/a", body.as_bytes(), &[("daca-timeout", "2000")])
         .await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     let seen = agent.posts().pop().unwrap();
     let left: u64 = seen.header("daca-timeout").unwrap().parse().unwrap();
-    assert!(left <= 200, "{left}");
+    assert!(left <= 2000, "{left}");
     let answer = client
         .post("/a", body.as_bytes(), &[("daca-timeout", "soon")])
         .await;
