@@ -1,7 +1,7 @@
 //! What is left when a sidecar or a broker is killed under a small load, and comes back, and when a broker
 //! stands still for longer than a publisher waits.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -14,9 +14,6 @@ const TOPIC: &str = "a2a.lives.v1";
 
 /// How many messages are published.
 const ALL: u32 = 200;
-
-/// Longer than a publisher waits for its sidecar.
-const STILL: Duration = Duration::from_secs(7);
 
 fn message(number: u32) -> Result<Message> {
     let (topic, key) = (TOPIC.parse::<Topic>()?, format!("k{}", number % 7));
@@ -52,8 +49,9 @@ async fn disturb(bench: &mut Bench) -> Result<()> {
     broker.kill().await?;
     let (back, published) = tokio::join!(broker.start_again(), publish(&bus, 120..160));
     back.and(published)?;
-    broker.freeze(STILL)?;
+    broker.stop()?;
     let late = bus.publish_one(message(160)?).await;
+    broker.go_on()?;
     ensure!(
         matches!(late, Err(Error::Unavailable(_))),
         "a broker that stands still took a message: {late:?}"

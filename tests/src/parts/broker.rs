@@ -10,7 +10,6 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -111,12 +110,20 @@ impl Broker {
         Ok(())
     }
 
-    /// Stops it where it stands for so long.
+    /// Stops it where it stands.
     ///
     /// # Errors
     /// When it has ended by itself.
-    pub fn freeze(&self, pause: Duration) -> Result<()> {
-        self.process.freeze(pause)
+    pub fn stop(&self) -> Result<()> {
+        self.process.signal(Signal::Stop)
+    }
+
+    /// Lets it go on after [`Self::stop`].
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub fn go_on(&self) -> Result<()> {
+        self.process.signal(Signal::Cont)
     }
 
     /// Starts it again after [`Self::kill`], on what it has written.
