@@ -49,7 +49,7 @@ async fn disturb(bench: &mut Bench) -> Result<()> {
     broker.kill().await?;
     let (back, published) = tokio::join!(broker.start_again(), publish(&bus, 120..160));
     back.and(published)?;
-    broker.stop()?;
+    broker.stop().await?;
     let late = bus.publish_one(message(160)?).await;
     broker.go_on()?;
     ensure!(

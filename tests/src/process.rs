@@ -15,14 +15,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use parking_lot::Mutex;
-use rustix::process::{Pid, kill_process, kill_process_group};
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
     sync::Notify,
 };
 
-use crate::eventually::PATIENCE;
+use crate::eventually::{PATIENCE, eventually};
 
 /// How many lines of a process are kept; the oldest go first.
 const KEPT_LINES: usize = 20_000;
@@ -67,9 +67,7 @@ pub enum Signal {
     Int,
     /// The end, at once.
     Kill,
-    /// A freeze: it stands where it is, and its connections with it.
-    Stop,
-    /// The end of a freeze.
+    /// The end of a stop; see [`Process::stop`].
     Cont,
 }
 
@@ -79,7 +77,6 @@ impl From<Signal> for rustix::process::Signal {
             Signal::Term => Self::TERM,
             Signal::Int => Self::INT,
             Signal::Kill => Self::KILL,
-            Signal::Stop => Self::STOP,
             Signal::Cont => Self::CONT,
         }
     }
@@ -192,6 +189,23 @@ impl Process {
         Ok(kill_process(id, signal.into())?)
     }
 
+    /// Stops it where it stands, its connections with it, and waits until it does: on a busy machine its
+    /// threads run on for a while after the signal was sent.
+    ///
+    /// # Errors
+    /// When it has ended, or takes longer than [`PATIENCE`].
+    pub async fn stop(&self) -> Result<()> {
+        let id = self.child.id().and_then(pid);
+        let id = id.with_context(|| format!("{} has ended", self.name))?;
+        kill_process(id, rustix::process::Signal::STOP)?;
+        eventually("all its threads to stand", async || {
+            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            Ok(waitid(WaitId::Pid(id), stopped)?)
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Stops it where it stands, and lets it go on after a pause, whatever the caller waits for then.
     ///
     /// # Errors
@@ -200,7 +214,7 @@ impl Process {
     pub fn freeze(&self, pause: Duration) -> Result<()> {
         let id = self.child.id().and_then(pid);
         let id = id.with_context(|| format!("{} has ended", self.name))?;
-        kill_process(id, Signal::Stop.into())?;
+        kill_process(id, rustix::process::Signal::STOP)?;
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             // Whoever was killed meanwhile needs no waking.

@@ -17,7 +17,7 @@ async fn a_frozen_workers_task_is_adopted_and_the_worker_that_wakes_up_changes_n
     let followed = stage.holding(Binding::JsonRpc, "frozen").await?;
     let owner = stage.owner().await?;
     let process = &stage.mesh.workers[owner].process;
-    process.signal(Signal::Stop)?;
+    process.stop().await?;
     stage.is_asked("frozen", 2).await?;
     stage.model.release("frozen");
     let id = followed.task.id.clone();

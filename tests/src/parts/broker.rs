@@ -110,18 +110,18 @@ impl Broker {
         Ok(())
     }
 
-    /// Stops it where it stands.
+    /// Stops it where it stands, and waits until it does.
     ///
     /// # Errors
     /// When it has ended by itself.
-    pub fn stop(&self) -> Result<()> {
-        self.process.signal(Signal::Stop)
+    pub async fn stop(&self) -> Result<()> {
+        self.process.stop().await
     }
 
     /// Lets it go on after [`Self::stop`].
     ///
     /// # Errors
-    /// As [`Self::stop`].
+    /// When it has ended by itself.
     pub fn go_on(&self) -> Result<()> {
         self.process.signal(Signal::Cont)
     }
