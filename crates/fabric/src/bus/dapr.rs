@@ -15,6 +15,7 @@
 //!   its stream is closed.
 
 mod event;
+mod inbox;
 mod kinds;
 mod stream;
 

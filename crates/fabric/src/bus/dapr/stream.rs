@@ -7,7 +7,10 @@
 //!   it again; only a component that brings nothing again is answered at once.
 //! - Unanswered events are bounded by what was asked for, and one more; unread ones by the stream's window.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use dapr::dapr::proto::runtime::v1::{
     PublishEventRequest, SubscribeTopicEventsRequestAlpha1 as Said,
@@ -17,17 +20,16 @@ use dapr::dapr::proto::runtime::v1::{
     subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Say,
     subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Hear,
 };
-use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, warn};
 
 use super::{
-    super::{Arrival, Arrivals, Error, Message, Reach, Receipt, Topic},
+    super::{Arrivals, Error, Reach, Topic},
     Shared, Standing,
     event::{self, Read},
+    inbox::{Answer, Came, Inbox},
 };
 use crate::dapr::Stub;
 
@@ -71,12 +73,7 @@ pub(super) async fn open(
         since: None,
     };
     drop(shared.drain.spawn("bus stream", line.run(ready)));
-    let arrivals = Stream {
-        place: Arc::downgrade(&place),
-        arrivals,
-        back: Arc::default(),
-        permits: Arc::new(Semaphore::new(in_flight)),
-    };
+    let arrivals = Inbox::new(arrivals, in_flight, Closing(Arc::downgrade(&place)));
     // The task has the other one.
     drop(place);
     is_ready.await.map_err(|_| Error::Closed)??;
@@ -97,14 +94,16 @@ impl Drop for Place {
     }
 }
 
-/// An event that has come.
-struct Came {
-    message: Message,
-    /// When it expires, in Unix milliseconds.
-    expires: Option<u64>,
-    attempt: u32,
-    /// How the sidecar hears that it is done; unset where it has been told.
-    answer: Option<(String, mpsc::Sender<Said>)>,
+/// The subscriber's end. The place is free when the task has noticed it.
+struct Closing(Weak<Place>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(place) = self.0.upgrade() {
+            let mut open = place.shared.streams.open.lock();
+            open.insert(place.name.clone(), Standing::Closing);
+        }
+    }
 }
 
 /// The task's side.
@@ -273,7 +272,7 @@ impl Line {
             answer(id, say).await?;
             None
         } else {
-            Some((id, say.clone()))
+            Some(Answer::Stream(id, say.clone()))
         };
         let came = Came {
             message,
@@ -308,7 +307,7 @@ async fn next(stream: &mut Streaming<Heard>) -> Result<TopicEventRequest, Status
 }
 
 /// Says that an event is done.
-async fn answer(id: String, say: &mpsc::Sender<Said>) -> Result<(), Status> {
+pub(super) async fn answer(id: String, say: &mpsc::Sender<Said>) -> Result<(), Status> {
     let processed = Processed {
         id,
         // Zero is success, to Dapr and by default.
@@ -328,88 +327,5 @@ fn refusal(component: &str, topic: &Topic, status: Status) -> Error {
             ))
         }
         _ => Error::unavailable(status),
-    }
-}
-
-/// What comes back because nobody has done it.
-#[derive(Default)]
-struct Back {
-    waiting: Mutex<VecDeque<Came>>,
-    rung: Notify,
-}
-
-/// The subscriber's side.
-struct Stream {
-    place: std::sync::Weak<Place>,
-    arrivals: mpsc::Receiver<Came>,
-    back: Arc<Back>,
-    permits: Arc<Semaphore>,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.upgrade() {
-            let mut open = place.shared.streams.open.lock();
-            open.insert(place.name.clone(), Standing::Closing);
-        }
-    }
-}
-
-impl Arrivals for Stream {
-    fn next(&mut self) -> BoxFuture<'_, Option<Arrival>> {
-        Box::pin(async {
-            loop {
-                let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-                let returned = self.back.waiting.lock().pop_front();
-                let came = match returned {
-                    Some(came) => came,
-                    None => tokio::select! {
-                        came = self.arrivals.recv() => came?,
-                        () = self.back.rung.notified() => continue,
-                    },
-                };
-                let left = |at: u64| Duration::from_millis(at.saturating_sub(event::now()));
-                return Some(Arrival {
-                    message: Message {
-                        ttl: came.expires.map(left),
-                        ..came.message.clone()
-                    },
-                    attempt: came.attempt,
-                    receipt: Box::new(Slip {
-                        came: Some(came),
-                        back: Arc::clone(&self.back),
-                        _permit: permit,
-                    }),
-                });
-            }
-        })
-    }
-}
-
-/// A message that is out.
-struct Slip {
-    came: Option<Came>,
-    back: Arc<Back>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Receipt for Slip {
-    fn done(mut self: Box<Self>) -> BoxFuture<'static, Result<(), Error>> {
-        Box::pin(async move {
-            match self.came.take().and_then(|came| came.answer) {
-                Some((id, say)) => answer(id, &say).await.map_err(Error::unavailable),
-                None => Ok(()),
-            }
-        })
-    }
-}
-
-impl Drop for Slip {
-    fn drop(&mut self) {
-        if let Some(mut came) = self.came.take() {
-            came.attempt += 1;
-            self.back.waiting.lock().push_back(came);
-            self.back.rung.notify_one();
-        }
     }
 }
