@@ -9,10 +9,10 @@
 
 mod relaying;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mesh_fabric::{
-    bus::{self, Transit},
+    bus::{self, Topic, Transit},
     state::{self, Place, Store},
 };
 use mesh_proto::AgentName;
@@ -51,6 +51,9 @@ pub struct Settings {
     pub default_agent: Option<AgentName>,
     /// Where tasks and conversations are kept. Default in memory.
     pub state: Place,
+    /// The topics of the bus that the sidecar brings in batches to this port; it must be told so by its
+    /// `--app-port`. Default none: all comes by streams.
+    pub batches: BTreeSet<Topic>,
     /// How long they are kept after their last change. Default 7 days.
     pub retention: Duration,
     /// How much the worker takes on.
@@ -80,6 +83,7 @@ impl Default for Settings {
             admin: None,
             default_agent: None,
             state: Place::Memory,
+            batches: BTreeSet::new(),
             retention: Duration::from_secs(7 * 24 * 3600),
             limits: Limits::default(),
             grace: Duration::from_secs(30),
@@ -158,7 +162,7 @@ impl Worker {
         registry: Registry,
     ) -> Result<Self, Error> {
         let store = record::open(&settings.state).await?;
-        let bus = Transit::open(&settings.state).await?;
+        let bus = Transit::open_in_batches(&settings.state, settings.batches.clone()).await?;
         let is_shared = settings.state != Place::Memory;
         let told = match &settings.control.at {
             Some(place) if is_shared && *place == settings.state => Some(bus.clone()),
@@ -233,11 +237,11 @@ impl Worker {
             &push_drain,
         );
         ledger.notify_by(notifier);
-        let guard = settings.push.guard();
+        let (guard, inlet) = (settings.push.guard(), bus.inlet());
         Relay::start(bus, records, settings.push, &mut registry, &push_drain).await?;
         let desk = Desk::new(agents, settings.default_agent, ledger.clone()).pushing(guard);
         let desk = Arc::new(desk.in_store(named));
-        let server = Server::new(desk, settings.serve, boot, views).await;
+        let server = Server::new(desk, settings.serve, boot, views, inlet).await;
 
         let mut admin_addr = None;
         if let Some(address) = &settings.admin {
@@ -366,7 +370,7 @@ fn check(agents: &[Agent], default: Option<&AgentName>) -> Result<(), Error> {
     if agents.is_empty() {
         return Err(Error::NoAgent);
     }
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
     for agent in agents {
         if !names.insert(agent.name()) {
             return Err(Error::AgentTwice(agent.name().clone()));

@@ -28,6 +28,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE,
 };
 use hyper::body::Incoming;
+use mesh_fabric::bus::Inlet;
 use mesh_proto::{Binding, Fault, Problem, mesh as contract};
 use mesh_runtime::net::Peer;
 use tonic::service::Routes;
@@ -42,6 +43,7 @@ use crate::{
 
 pub use body::Body;
 pub use inlet::AppToken;
+use inlet::Brought;
 
 /// What the server allows and says of itself.
 #[derive(Clone, Debug)]
@@ -72,6 +74,7 @@ pub struct Server(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     desk: Arc<Desk>,
+    inlet: Option<Inlet>,
     settings: Settings,
     boot: HeaderValue,
     mesh: mesh::Mesh,
@@ -81,8 +84,15 @@ struct Inner {
 }
 
 impl Server {
-    /// A server for a desk. `boot` names this life of the worker, `views` takes what routers tell.
-    pub async fn new(desk: Arc<Desk>, settings: Settings, boot: uuid::Uuid, views: Views) -> Self {
+    /// A server for a desk. `boot` names this life of the worker, `views` takes what routers tell, `inlet`
+    /// what a sidecar brings of the bus.
+    pub async fn new(
+        desk: Arc<Desk>,
+        settings: Settings,
+        boot: uuid::Uuid,
+        views: Views,
+        inlet: Option<Inlet>,
+    ) -> Self {
         let text = boot.to_string();
         let (grpc, health) = grpc::routes(&desk, settings.max_body).await;
         Self(Arc::new(Inner {
@@ -92,6 +102,7 @@ impl Server {
             health,
             boot: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
             desk,
+            inlet,
             settings,
         }))
     }
@@ -128,10 +139,18 @@ impl Server {
     }
 
     async fn http(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        if inlet::binding(request.uri().path()).is_some() {
-            let settings = &self.0.settings;
-            let sidecar = (settings.app_token.as_ref(), settings.max_body);
-            return Box::pin(inlet::answer(&self.0.desk, sidecar, peer, request)).await;
+        if let Some(brought) = inlet::brought(request.uri().path(), self.0.inlet.as_ref()) {
+            let token = self.0.settings.app_token.as_ref();
+            if let Err(problem) = inlet::is_sidecar(token, request.headers(), peer) {
+                return rest::refuse(&problem);
+            }
+            return match brought {
+                Brought::Batches(inlet) => Box::pin(inlet.answer(request)).await.map(body::wrap),
+                Brought::Event => {
+                    let max = self.0.settings.max_body;
+                    Box::pin(inlet::answer(&self.0.desk, max, request)).await
+                }
+            };
         }
         match request.uri().path() {
             contract::WORKER_PATH => return self.0.mesh.worker(&request),

@@ -40,6 +40,8 @@ pub struct Place {
     pub name: String,
     /// It.
     pub bus: Transit,
+    /// Where the events go on it.
+    pub topic: Topic,
     /// Processes that work for it, by name: a sidecar, a broker.
     pub watched: Vec<(String, u32)>,
 }
@@ -69,8 +71,6 @@ pub struct Plan {
     pub body: usize,
     /// How many keys there are: events of one key stay in order.
     pub keys: u64,
-    /// Where they go.
-    pub topic: Topic,
     /// Which group takes them.
     pub group: String,
 }
@@ -99,35 +99,70 @@ impl fmt::Display for Way {
     }
 }
 
-/// Runs a load to its end.
-///
-/// # Errors
-/// Those of [`Transit::subscribe`].
-pub async fn run(plan: &Plan, places: &[Place]) -> Result<Report, bus::Error> {
-    let machine = Machine::here();
-    let mut steps = Vec::new();
-    for place in places {
-        let (trigger, drain) = drain::channel();
-        let tally = Arc::new(Tally::default());
-        listen(plan, place, &tally, &drain).await?;
-        for way in &plan.ways {
-            for rate in &plan.rates {
-                let step = Running {
-                    plan,
-                    place,
-                    tally: &tally,
-                    drain: &drain,
-                };
-                steps.push(step.step(*way, *rate).await);
-            }
+/// A load whose events are listened for.
+#[derive(Debug)]
+pub struct Load<'a> {
+    plan: &'a Plan,
+    places: Vec<Listened<'a>>,
+}
+
+#[derive(Debug)]
+struct Listened<'a> {
+    place: &'a Place,
+    tally: Arc<Tally>,
+    trigger: drain::Trigger,
+    drain: drain::Drain,
+}
+
+impl<'a> Load<'a> {
+    /// Subscribes at each place.
+    ///
+    /// # Errors
+    /// Those of [`Transit::subscribe`].
+    pub async fn listen(plan: &'a Plan, places: &'a [Place]) -> Result<Self, bus::Error> {
+        let mut listened = Vec::new();
+        for place in places {
+            let (trigger, drain) = drain::channel();
+            let tally = Arc::new(Tally::default());
+            listen(plan, place, &tally, &drain).await?;
+            listened.push(Listened {
+                place,
+                tally,
+                trigger,
+                drain,
+            });
         }
-        trigger.drain(Duration::ZERO).await;
+        Ok(Self {
+            plan,
+            places: listened,
+        })
     }
-    Ok(Report {
-        machine,
-        body_bytes: plan.body.max(Mark::BYTES),
-        steps,
-    })
+
+    /// Runs it to its end.
+    pub async fn run(self) -> Report {
+        let Self { plan, places } = self;
+        let machine = Machine::here();
+        let mut steps = Vec::new();
+        for listened in places {
+            for way in &plan.ways {
+                for rate in &plan.rates {
+                    let step = Running {
+                        plan,
+                        place: listened.place,
+                        tally: &listened.tally,
+                        drain: &listened.drain,
+                    };
+                    steps.push(step.step(*way, *rate).await);
+                }
+            }
+            listened.trigger.drain(Duration::ZERO).await;
+        }
+        Report {
+            machine,
+            body_bytes: plan.body.max(Mark::BYTES),
+            steps,
+        }
+    }
 }
 
 /// Takes deliveries and settles them, until the drain.
@@ -140,7 +175,7 @@ async fn listen(
     let ask = Subscription {
         in_flight: IN_FLIGHT,
         deadline: Duration::from_secs(60),
-        ..Subscription::new(plan.topic.clone(), Reach::Group(plan.group.clone()))
+        ..Subscription::new(place.topic.clone(), Reach::Group(plan.group.clone()))
     };
     let mut deliveries = place.bus.subscribe(ask).await?;
     let (tally, end) = (Arc::clone(tally), drain.clone());
@@ -240,6 +275,6 @@ impl Running<'_> {
         let id = format!("{step:x}-{number}");
         let key = format!("key-{}", number % self.plan.keys.max(1));
         let body: Bytes = body.freeze();
-        (mark, Message::new(self.plan.topic.clone(), id, key, body))
+        (mark, Message::new(self.place.topic.clone(), id, key, body))
     }
 }

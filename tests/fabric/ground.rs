@@ -1,15 +1,22 @@
 //! The components that the contract is held on, with the settings that it takes to keep it, each with its
 //! reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result};
 use mesh_fabric::{
-    bus::{Topic, Transit},
+    bus::{Inlet, Topic, Transit},
     dapr::{Need, Settings},
 };
+use mesh_runtime::{drain, net};
 use mesh_tests::parts::{
-    broker::Broker,
+    broker::{Broker, free_port},
     daprd::{Component, Daprd},
 };
 
@@ -205,6 +212,96 @@ pub(crate) async fn jetstream(topics: &[Topic]) -> Result<Option<Bench>> {
 
 /// Kafka, which keeps all of it.
 pub(crate) async fn kafka(topics: &[Topic]) -> Result<Option<Bench>> {
+    let Some((broker, components)) = kafka_alone(topics).await? else {
+        return Ok(None);
+    };
+    let Some(sidecars) = sidecars::<2>(&components).await? else {
+        return Ok(None);
+    };
+    Bench::dapr("dapr kafka", Some(broker), sidecars, settings(&[]))
+        .await
+        .map(Some)
+}
+
+/// The same; the sidecar of `b` brings these topics in batches to a port of `b`'s.
+pub(crate) async fn kafka_in_batches(topics: &[Topic]) -> Result<Option<(Bench, Door)>> {
+    let Some((broker, components)) = kafka_alone(topics).await? else {
+        return Ok(None);
+    };
+    let port = free_port()?;
+    let (a, b) = tokio::try_join!(
+        Daprd::start(&components),
+        Daprd::start_for(&components, port, "")
+    )?;
+    let (Some(a), Some(b)) = (a, b) else {
+        return Ok(None);
+    };
+    let (endpoint, sidecars) = (b.endpoint(), vec![a, b]);
+    let mut bench = Bench::dapr("dapr kafka", Some(broker), sidecars, settings(&[])).await?;
+    let batches = topics.iter().map(Topic::to_string).collect();
+    bench.b = Transit::dapr(Settings {
+        endpoint,
+        batches,
+        ..settings(&[])
+    })
+    .await?;
+    let door = Door::new(port, &bench.b)?;
+    Ok(Some((bench, door)))
+}
+
+/// A port that a sidecar brings batches to.
+#[derive(Debug)]
+pub(crate) struct Door {
+    port: u16,
+    inlet: Inlet,
+    brought: Arc<AtomicUsize>,
+    _trigger: drain::Trigger,
+    drain: drain::Drain,
+}
+
+impl Door {
+    fn new(port: u16, bus: &Transit) -> Result<Self> {
+        let (trigger, drain) = drain::channel();
+        Ok(Self {
+            port,
+            inlet: bus.inlet().context("it brings batches")?,
+            brought: Arc::default(),
+            _trigger: trigger,
+            drain,
+        })
+    }
+
+    /// Opens it, once all that listens has subscribed: its sidecar asks then what it is to bring.
+    pub(crate) async fn open(&self) -> Result<()> {
+        let listener = net::Listener::bind(&format!("127.0.0.1:{}", self.port)).await?;
+        let (inlet, brought) = (self.inlet.clone(), Arc::clone(&self.brought));
+        let service = move |request: http::Request<_>, _| {
+            let (inlet, brought) = (inlet.clone(), Arc::clone(&brought));
+            async move {
+                if request.method() == http::Method::POST {
+                    brought.fetch_add(1, Ordering::Relaxed);
+                }
+                inlet.answer(request).await
+            }
+        };
+        let serving = net::serve(
+            listener,
+            net::Settings::default(),
+            self.drain.clone(),
+            service,
+        );
+        self.drain.spawn("door", serving);
+        Ok(())
+    }
+
+    /// How many batches have come.
+    pub(crate) fn brought(&self) -> usize {
+        self.brought.load(Ordering::Relaxed)
+    }
+}
+
+/// A broker with its topics, and what its sidecars are told of it.
+pub(crate) async fn kafka_alone(topics: &[Topic]) -> Result<Option<(Broker, [Component; 2])>> {
     let Some(broker) = Broker::kafka().await? else {
         return Ok(None);
     };
@@ -236,10 +333,5 @@ pub(crate) async fn kafka(topics: &[Topic]) -> Result<Option<Bench>> {
             &with("{uuid}", "newest"),
         ),
     ];
-    let Some(sidecars) = sidecars::<2>(&components).await? else {
-        return Ok(None);
-    };
-    Bench::dapr("dapr kafka", Some(broker), sidecars, settings(&[]))
-        .await
-        .map(Some)
+    Ok(Some((broker, components)))
 }

@@ -6,6 +6,7 @@
 //! - Two handles are two sidecars, as two processes have them, but for `pubsub.in-memory`, which is
 //!   within one; those of SQLite are two processes, those of the memory form one.
 
+mod batches;
 mod contract;
 mod deploy;
 mod ground;

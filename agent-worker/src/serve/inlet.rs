@@ -1,5 +1,5 @@
-//! `/-/binding/NAME`: what an input binding of the Dapr sidecar brings. `OPTIONS` tells the sidecar whether
-//! anybody wants it, `POST` is one event.
+//! What the Dapr sidecar brings to this port: events of input bindings at `/-/binding/NAME`, where `OPTIONS`
+//! tells it whether anybody wants them and `POST` is one; and batches of the bus, for [`Inlet`].
 //!
 //! # Invariants
 //! - Nobody but the sidecar brings events: it shows the token that it was given for that, or, where there
@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use mesh_fabric::bus::Inlet;
 use mesh_proto::{Fault, Problem};
 use mesh_runtime::net::Peer;
 
@@ -41,32 +42,48 @@ impl AppToken {
     }
 }
 
-/// The binding that a path is of.
-pub(super) fn binding(path: &str) -> Option<&str> {
-    path.strip_prefix(PATH)
+/// What comes to a path of the sidecar's.
+pub(super) enum Brought<'a> {
+    /// An event of an input binding.
+    Event,
+    /// A batch of the bus, or the question what is to be brought.
+    Batches(&'a Inlet),
 }
 
-/// Answers the sidecar.
-pub(super) async fn answer<B>(
-    desk: &Desk,
-    (token, max): (Option<&AppToken>, usize),
+/// What comes to a path, if that is one of the sidecar's.
+pub(super) fn brought<'a>(path: &str, inlet: Option<&'a Inlet>) -> Option<Brought<'a>> {
+    match inlet {
+        _ if path.starts_with(PATH) => Some(Brought::Event),
+        Some(inlet) if Inlet::takes(path) => Some(Brought::Batches(inlet)),
+        _ => None,
+    }
+}
+
+/// Refuses anybody else.
+pub(super) fn is_sidecar(
+    token: Option<&AppToken>,
+    headers: &HeaderMap,
     peer: Peer,
-    request: Request<B>,
-) -> Response<Body>
+) -> Result<(), Problem> {
+    let is_sidecar = match token {
+        Some(token) => token.is_shown(headers),
+        None => peer.addr.ip().to_canonical().is_loopback(),
+    };
+    if is_sidecar {
+        return Ok(());
+    }
+    let text = "only the sidecar brings events";
+    Err(Problem::new(Fault::PermissionDenied, text))
+}
+
+/// Takes an event of an input binding, of so many bytes at most.
+pub(super) async fn answer<B>(desk: &Desk, max: usize, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
 {
     let (head, body) = request.into_parts();
-    let is_sidecar = match token {
-        Some(token) => token.is_shown(&head.headers),
-        None => peer.addr.ip().to_canonical().is_loopback(),
-    };
-    if !is_sidecar {
-        let text = "only the sidecar brings events";
-        return rest::refuse(&Problem::new(Fault::PermissionDenied, text));
-    }
-    let name = binding(head.uri.path()).unwrap_or_default();
+    let name = head.uri.path().strip_prefix(PATH).unwrap_or_default();
     match head.method {
         Method::OPTIONS if desk.has_input(name) => taken(),
         Method::OPTIONS => {

@@ -2,9 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use mesh_bench::bus::{self, Plan, Way};
-use mesh_fabric::{bus::Transit, dapr, state};
-use mesh_runtime::settings::parse_duration;
+use anyhow::Context as _;
+use mesh_bench::bus::{self, Load, Plan, Way};
+use mesh_fabric::{
+    bus::{Inlet, Topic, Transit},
+    dapr, state,
+};
+use mesh_runtime::{
+    drain::{self, Drain},
+    net,
+    settings::parse_duration,
+};
 
 use crate::{
     exit::{Exit, Failure},
@@ -38,7 +46,14 @@ pub(crate) struct Args {
     keys: u64,
     /// Where the events go; with brokers that want it, this topic must be there
     #[arg(long, value_name = "TOPIC", default_value = "a2a.load.v1")]
-    topic: mesh_fabric::bus::Topic,
+    topic: Topic,
+    /// Run the load on the sidecar's bus once more, where the sidecar brings the events in batches to this
+    /// address: that of its --app-port, with --app-protocol http; the broker must be Kafka
+    #[arg(long, value_name = "HOST:PORT")]
+    batches_at: Option<String>,
+    /// Where the events of that run go
+    #[arg(long, value_name = "TOPIC", default_value = "a2a.load-batches.v1")]
+    batches_topic: Topic,
     /// Report the processor time of a process on this machine, too: a sidecar, a broker; repeatable
     #[arg(long, value_name = "NAME=PID", value_parser = watched)]
     watch: Vec<(String, u32)>,
@@ -50,33 +65,62 @@ enum WayName {
     Bulk,
 }
 
-/// Opens a bus, and says what it is called in the report.
-async fn open(place: &state::Place) -> Result<(String, Transit), mesh_fabric::bus::Error> {
-    let (name, bus) = match place {
-        state::Place::Memory => ("memory", Transit::open(place).await?),
-        state::Place::Sqlite(_) => ("sqlite", Transit::open(place).await?),
-        state::Place::Dapr { bus, .. } => {
+impl Args {
+    /// Opens a bus; the sidecar's twice, where it is to bring batches, too.
+    async fn open(&self, place: &state::Place) -> Result<Vec<bus::Place>, mesh_fabric::bus::Error> {
+        let of = |name: &str, bus, topic: &Topic| bus::Place {
+            name: name.to_owned(),
+            bus,
+            topic: topic.clone(),
+            watched: match place {
+                state::Place::Memory | state::Place::Sqlite(_) => Vec::new(),
+                state::Place::Dapr { .. } => self.watch.clone(),
+            },
+        };
+        let dapr = |bus: &str, batches: BTreeSet<String>| {
             // A load asks for nothing but to be carried.
-            let settings = dapr::Settings {
+            Transit::dapr(dapr::Settings {
                 needs: BTreeSet::new(),
-                bus: bus.clone(),
+                bus: bus.to_owned(),
+                batches,
                 ..dapr::Settings::default()
-            };
-            ("dapr", Transit::dapr(settings).await?)
-        }
+            })
+        };
+        Ok(match place {
+            state::Place::Memory => vec![of("memory", Transit::open(place).await?, &self.topic)],
+            state::Place::Sqlite(_) => vec![of("sqlite", Transit::open(place).await?, &self.topic)],
+            state::Place::Dapr { bus, .. } => {
+                let streamed = dapr(bus, BTreeSet::new()).await?;
+                let mut places = vec![of("dapr", streamed, &self.topic)];
+                if self.batches_at.is_some() {
+                    let topic = &self.batches_topic;
+                    let brought = dapr(bus, BTreeSet::from([topic.to_string()])).await?;
+                    places.push(of("dapr, in batches", brought, topic));
+                }
+                places
+            }
+        })
+    }
+}
+
+/// Serves the port that the sidecar brings batches to.
+async fn serve(address: &str, inlet: Inlet, drain: &Drain) -> Result<(), Failure> {
+    let listener = net::Listener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"));
+    let listener = listener.map_err(Failure::role)?;
+    let service = move |request, _| {
+        let inlet = inlet.clone();
+        async move { inlet.answer(request).await }
     };
-    Ok((name.to_owned(), bus))
+    let serving = net::serve(listener, net::Settings::default(), drain.clone(), service);
+    drain.spawn("batches", serving);
+    Ok(())
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     let mut places = Vec::new();
     for place in &args.buses {
-        let (name, bus) = open(place).await.map_err(Failure::role)?;
-        let watched = match place {
-            state::Place::Memory | state::Place::Sqlite(_) => Vec::new(),
-            state::Place::Dapr { .. } => args.watch.clone(),
-        };
-        places.push(bus::Place { name, bus, watched });
+        places.extend(args.open(place).await.map_err(Failure::role)?);
     }
     let way = |way: &WayName| match way {
         WayName::Single => Way::Single,
@@ -89,10 +133,21 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
         warm_up: args.warm_up,
         body: usize::try_from(args.body).unwrap_or(usize::MAX),
         keys: args.keys,
-        topic: args.topic,
         group: "load".to_owned(),
     };
-    let report = bus::run(&plan, &places).await.map_err(Failure::role)?;
+    let inlet = places.iter().find_map(|place| place.bus.inlet());
+    if args.batches_at.is_some() && inlet.is_none() {
+        let text = "--batches-at is for the bus of a sidecar: say dapr";
+        return Err(Failure::usage(anyhow::anyhow!(text)));
+    }
+    let load = Load::listen(&plan, &places).await.map_err(Failure::role)?;
+    // Only now: the sidecar asks at once, and once, what it is to bring.
+    let (trigger, drain) = drain::channel();
+    if let (Some(address), Some(inlet)) = (&args.batches_at, inlet) {
+        serve(address, inlet, &drain).await?;
+    }
+    let report = load.run().await;
+    trigger.drain(Duration::ZERO).await;
     match output.format {
         Format::Json => output.json(&report)?,
         Format::Text => output.raw(&report.text()),

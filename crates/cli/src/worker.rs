@@ -13,7 +13,7 @@ use daca_worker::{
     task::{Limits, Survival, WhenDown},
     tools,
 };
-use mesh_fabric::state::Place;
+use mesh_fabric::{bus::Topic, state::Place};
 use mesh_runtime::{
     settings::parse_duration,
     telemetry::{self, LogFormat},
@@ -65,6 +65,10 @@ pub(crate) struct Args {
     /// at the risk of losing them
     #[arg(long, value_name = "WHAT", default_value = "refuse")]
     when_store_down: WhenDown,
+    /// A topic that the sidecar brings in batches instead of one by one, for a bus on Kafka: a2a.push.v1;
+    /// repeatable. The sidecar's --app-port must be the port of --listen, its --app-protocol http
+    #[arg(long, value_name = "TOPIC")]
+    in_batches: Vec<Topic>,
     /// Put what becomes of each task on the bus of --state, for `daca tap --topic a2a.task-events.v1`
     #[arg(long)]
     task_events: bool,
@@ -108,6 +112,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
         listen: args.listen,
         admin: args.admin,
         state,
+        batches: args.in_batches.into_iter().collect(),
         limits: Limits {
             capacity: args.capacity.get(),
         },

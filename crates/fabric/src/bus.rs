@@ -30,6 +30,7 @@ mod sqlite;
 mod transit;
 
 pub use self::{
+    dapr::Inlet,
     deliveries::{Deliveries, Delivery},
     memory::Bounds,
     metrics::Metrics,

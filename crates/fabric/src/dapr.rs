@@ -75,6 +75,9 @@ pub struct Settings {
     pub groups: BTreeMap<String, String>,
     /// What the bus must keep. Default all: a component that can't is refused at the start.
     pub needs: BTreeSet<Need>,
+    /// The topics whose groups the sidecar brings in batches to this program's own port, instead of by a stream. Each had best have a component of its own: a
+    /// sidecar carries one batch of a component at a time. Default none.
+    pub batches: BTreeSet<String>,
 }
 
 /// Something that a bus can be asked to keep.
@@ -158,6 +161,7 @@ impl Default for Settings {
             broadcast: "pubsub-broadcast".to_owned(),
             groups: BTreeMap::new(),
             needs: Need::ALL.into(),
+            batches: BTreeSet::new(),
         }
     }
 }

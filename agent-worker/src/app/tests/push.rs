@@ -81,7 +81,7 @@ async fn a_message_may_ask_to_have_its_tasks_events_pushed() {
         ["TASK_STATE_WORKING", &whole, "TASK_STATE_COMPLETED"],
         "each state, and the artifact as a whole, in their order"
     );
-    let mut ids = std::collections::BTreeSet::new();
+    let mut ids = BTreeSet::new();
     for (headers, event) in &events {
         assert_eq!(headers["x-a2a-notification-token"], "token");
         let id = headers["idempotency-key"].to_str().unwrap();

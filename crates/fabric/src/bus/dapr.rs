@@ -14,6 +14,7 @@
 //! - No event is answered with a failure: most components drop what failed. It is answered as done, or
 //!   its stream is closed.
 
+mod callback;
 mod event;
 mod inbox;
 mod kinds;
@@ -32,7 +33,8 @@ use mesh_runtime::drain::Drain;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use self::kinds::Kind;
+pub use self::callback::Inlet;
+use self::{callback::Callbacks, kinds::Kind};
 use super::{Arrivals, Bus, Depth, Error, Message, Promises, Reach, Topic};
 use crate::dapr::{Need, Settings, Sidecar, Stub, Unusable};
 
@@ -50,6 +52,7 @@ struct Shared {
     kinds: BTreeMap<String, Kind>,
     drain: Drain,
     streams: Streams,
+    callbacks: Callbacks,
 }
 
 /// Which component and topic have a stream here.
@@ -57,6 +60,14 @@ struct Shared {
 struct Streams {
     open: Mutex<HashMap<(String, Topic), Standing>>,
     ended: Notify,
+}
+
+impl Streams {
+    /// Frees the place of a stream that has ended.
+    fn leave(&self, place: &(String, Topic)) {
+        self.open.lock().remove(place);
+        self.ended.notify_waiters();
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,6 +107,7 @@ impl Dapr {
             // Each task ends with its subscription; nobody waits for one.
             drain: mesh_runtime::drain::channel().1,
             streams: Streams::default(),
+            callbacks: Callbacks::default(),
         })))
     }
 }
@@ -134,17 +146,17 @@ impl Shared {
     }
 
     /// Takes the one place for a stream, waiting for one that is about to leave it.
-    async fn enter(&self, component: &str, topic: &Topic) -> Result<(), Error> {
-        let place = (component.to_owned(), topic.clone());
+    async fn enter(&self, place: &(String, Topic)) -> Result<(), Error> {
+        let (component, topic) = place;
         loop {
             let ended = self.streams.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
             {
                 let mut open = self.streams.open.lock();
-                match open.get(&place) {
+                match open.get(place) {
                     None => {
-                        open.insert(place, Standing::Open);
+                        open.insert(place.clone(), Standing::Open);
                         return Ok(());
                     }
                     Some(Standing::Closing) => {}
@@ -158,6 +170,24 @@ impl Shared {
             }
             ended.await;
         }
+    }
+
+    /// Whether the sidecar brings it in batches.
+    fn is_brought(
+        &self,
+        (component, topic): &(String, Topic),
+        reach: &Reach,
+    ) -> Result<bool, Error> {
+        if matches!(reach, Reach::Broadcast) || !self.settings.batches.contains(topic.as_str()) {
+            return Ok(false);
+        }
+        if self.kind(component).brings_batches() {
+            return Ok(true);
+        }
+        Err(Error::Unable(format!(
+            "{topic} can't come in batches: component {component:?} is no pubsub.kafka, which alone \
+             reads them from its broker"
+        )))
     }
 
     /// Publishes messages of one topic whose order among each other is of no meaning, or is kept.
@@ -259,6 +289,13 @@ fn turns(batch: Vec<(usize, Message)>) -> Vec<Vec<(usize, Message)>> {
     turns
 }
 
+impl Dapr {
+    /// What the sidecar's batches come in by.
+    pub(super) fn inlet(&self) -> Inlet {
+        Inlet(Arc::clone(&self.0))
+    }
+}
+
 impl Bus for Dapr {
     fn promises(&self) -> Promises {
         self.0.kind(&self.0.settings.bus).promises()
@@ -302,9 +339,13 @@ impl Bus for Dapr {
     ) -> BoxFuture<'_, Result<Box<dyn Arrivals>, Error>> {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
-            let component = shared.component(&topic, &reach)?;
-            shared.enter(&component, &topic).await?;
-            stream::open(shared, component, topic, reach, in_flight).await
+            let name = (shared.component(&topic, &reach)?, topic);
+            let is_brought = shared.is_brought(&name, &reach)?;
+            shared.enter(&name).await?;
+            if is_brought && let Some(arrivals) = callback::open(&shared, &name, in_flight) {
+                return Ok(arrivals);
+            }
+            stream::open(shared, name.0, name.1, reach, in_flight).await
         })
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{
     ATTRIBUTES, BATCH, BODY_BYTES, Bounds, Bus, Deliveries, Depth, Error, Message, Metrics,
     Promises, Reach, Subscription, TEXT_BYTES, Topic,
-    dapr::Dapr,
+    dapr::{Dapr, Inlet},
     memory::Memory,
     metrics::{Happened, Holding},
     sqlite::Sqlite,
@@ -35,6 +35,7 @@ pub struct Transit {
     patience: Duration,
     /// The groups that were joined by this handle or one like it.
     joined: Arc<Mutex<BTreeSet<(Topic, String)>>>,
+    inlet: Option<Inlet>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +49,31 @@ impl Transit {
     /// [`Error::Unavailable`], where it can't be opened; [`Error::Unable`], where a sidecar's component
     /// can't keep what workers need.
     pub async fn open(place: &Place) -> Result<Self, Error> {
+        Self::open_in_batches(place, BTreeSet::new()).await
+    }
+
+    /// The same; what groups here are to have of these topics the sidecar brings in batches, by
+    /// [`Self::inlet`].
+    ///
+    /// # Errors
+    /// As of [`Self::open`]; [`Error::Unable`] for a bus without a sidecar.
+    pub async fn open_in_batches(place: &Place, batches: BTreeSet<Topic>) -> Result<Self, Error> {
         match place {
+            Place::Memory | Place::Sqlite(_) if !batches.is_empty() => {
+                let why = "batches are what a Dapr sidecar brings; this bus is not behind one";
+                Err(Error::Unable(why.to_owned()))
+            }
             Place::Memory => Ok(Self::memory(Bounds::default())),
             Place::Sqlite(dir) => Ok(Self::of(Sqlite::open(dir.clone()).await?)),
             Place::Dapr { bus, .. } => {
                 // No worker listens to a broadcast, so none needs a component for it. Where there is no
                 // order, two pushes of one task may overtake each other; each tells when it was.
                 let needs = [Need::Durable, Need::Groups, Need::Redelivery];
-                let bus = Self::dapr(settings(bus, &needs)).await?;
+                let settings = Settings {
+                    batches: batches.iter().map(Topic::to_string).collect(),
+                    ..settings(bus, &needs)
+                };
+                let bus = Self::dapr(settings).await?;
                 if !bus.promises().order {
                     tracing::warn!(%place, "the component of the bus {}", Need::Order.lack());
                 }
@@ -94,13 +112,26 @@ impl Transit {
     /// [`Error::Unable`], where a component lacks what is needed; [`Error::Unavailable`], where the
     /// sidecar does not come up.
     pub async fn dapr(settings: Settings) -> Result<Self, Error> {
+        let by_batches = !settings.batches.is_empty();
         let opened = Dapr::open(settings).await;
-        opened.map(Self::of).map_err(|unusable| match unusable {
+        let form = opened.map_err(|unusable| match unusable {
             Unusable::Silent { .. } => Error::unavailable(unusable),
             Unusable::Address(_) | Unusable::Component { .. } | Unusable::Lacking(_) => {
                 Error::Unable(unusable.to_string())
             }
+        })?;
+        let inlet = by_batches.then(|| form.inlet());
+        Ok(Self {
+            inlet,
+            ..Self::of(form)
         })
+    }
+
+    /// What the sidecar's batches come in by, where it brings some: they are to be handed in from the
+    /// port that its `--app-port` names, once all that listens here has subscribed.
+    #[must_use]
+    pub fn inlet(&self) -> Option<Inlet> {
+        self.inlet.clone()
     }
 
     /// A bus of any form.
@@ -111,6 +142,7 @@ impl Transit {
             metrics: Metrics::default(),
             patience: PATIENCE,
             joined: Arc::default(),
+            inlet: None,
         }
     }
 

@@ -88,14 +88,58 @@ pub(super) enum Read {
     Mark(String),
 }
 
+/// An event as a sidecar brings it, by whichever way.
+pub(super) struct Event {
+    id: String,
+    /// Those attributes that are texts.
+    texts: HashMap<String, String>,
+    data: Bytes,
+}
+
+impl From<TopicEventRequest> for Event {
+    fn from(event: TopicEventRequest) -> Self {
+        let fields = event.extensions.map(|all| all.fields).unwrap_or_default();
+        let text = |(name, field): (String, prost_types::Value)| match field.kind {
+            Some(value::Kind::StringValue(text)) => Some((name, text)),
+            _ => None,
+        };
+        Self {
+            id: event.id,
+            texts: fields.into_iter().filter_map(text).collect(),
+            data: Bytes::from(event.data),
+        }
+    }
+}
+
+impl TryFrom<Map<String, Value>> for Event {
+    type Error = base64::DecodeError;
+
+    /// Of a CloudEvent in JSON.
+    fn try_from(mut event: Map<String, Value>) -> Result<Self, base64::DecodeError> {
+        let data = match (event.remove("data_base64"), event.remove("data")) {
+            (Some(Value::String(text)), _) => STANDARD.decode(text)?.into(),
+            (_, Some(Value::String(text))) => Bytes::from(text),
+            (_, Some(data)) => data.to_string().into(),
+            _ => Bytes::new(),
+        };
+        let text = |(name, value)| match value {
+            Value::String(text) => Some((name, text)),
+            _ => None,
+        };
+        let mut texts: HashMap<_, _> = event.into_iter().filter_map(text).collect();
+        Ok(Self {
+            id: texts.remove("id").unwrap_or_default(),
+            texts,
+            data,
+        })
+    }
+}
+
 /// Reads an event of a topic, and when it was published, if it says so. Until when a message is of use
 /// is told apart from it: it may wait before it is handed out.
-pub(super) fn decode(topic: &Topic, event: TopicEventRequest) -> (Option<u64>, Read) {
-    let fields = event.extensions.map(|all| all.fields).unwrap_or_default();
-    let text = |name: &str| match fields.get(name).and_then(|field| field.kind.as_ref()) {
-        Some(value::Kind::StringValue(text)) => Some(text.clone()),
-        _ => None,
-    };
+pub(super) fn decode(topic: &Topic, event: Event) -> (Option<u64>, Read) {
+    let Event { id, texts, data } = event;
+    let text = |name: &str| texts.get(name).cloned();
     let at = text(AT).and_then(|at| at.parse().ok());
     if let Some(mark) = text(MARK) {
         return (at, Read::Mark(mark));
@@ -105,18 +149,18 @@ pub(super) fn decode(topic: &Topic, event: TopicEventRequest) -> (Option<u64>, R
         Some((own.to_owned(), text(name)?))
     };
     let expires = text(EXPIRES).and_then(|at| at.parse::<u64>().ok());
-    let id = text(ID).unwrap_or(event.id);
+    let id = text(ID).unwrap_or(id);
     let message = Message {
         topic: topic.clone(),
         key: text(KEY).unwrap_or_else(|| id.clone()),
         id,
         // A dead letter has a few more than others.
-        attributes: fields
+        attributes: texts
             .keys()
             .filter_map(attribute)
             .take(ATTRIBUTES + 8)
             .collect(),
-        body: Bytes::from(event.data),
+        body: data,
         ttl: None,
     };
     (at, Read::Message(message, expires))

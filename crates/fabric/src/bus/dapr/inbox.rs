@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use dapr::dapr::proto::runtime::v1::SubscribeTopicEventsRequestAlpha1 as Said;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
     super::{Arrival, Arrivals, Error, Message, Receipt},
@@ -31,6 +31,8 @@ pub(super) struct Came {
 pub(super) enum Answer {
     /// By its stream, under the event's id there.
     Stream(String, mpsc::Sender<Said>),
+    /// With the rest of its batch. Dropped, it is not done.
+    Batch(oneshot::Sender<()>),
 }
 
 /// What comes back because nobody has done it.
@@ -106,6 +108,9 @@ impl Receipt for Slip {
                 Some(Answer::Stream(id, say)) => {
                     stream::answer(id, &say).await.map_err(Error::unavailable)
                 }
+                Some(Answer::Batch(done)) => {
+                    done.send(()).map_err(|()| Error::unavailable(GoneBatch))
+                }
                 None => Ok(()),
             }
         })
@@ -121,3 +126,7 @@ impl Drop for Slip {
         }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the sidecar does not wait for the batch any more")]
+struct GoneBatch;

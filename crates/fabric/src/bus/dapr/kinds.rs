@@ -55,6 +55,12 @@ impl Kind {
         matches!(self, Self::Kafka)
     }
 
+    /// Whether a sidecar gets batches from the broker and gives them on as they are. With others it makes
+    /// them up of single messages, each of which waits for the rest; with `maxAckPending` 1 for none.
+    pub(super) const fn brings_batches(self) -> bool {
+        matches!(self, Self::Kafka)
+    }
+
     /// Whether an event that is not answered keeps publishers waiting, so that it must be at once.
     pub(super) const fn blocks_publishers(self) -> bool {
         matches!(self, Self::Memory)

@@ -88,9 +88,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let streams = &self.shared.streams;
-        streams.open.lock().remove(&self.name);
-        streams.ended.notify_waiters();
+        self.shared.streams.leave(&self.name);
     }
 }
 
@@ -223,7 +221,7 @@ impl Line {
             loop {
                 let event = next(stream).await?;
                 let id = event.id.clone();
-                let read = event::decode(&self.place.name.1, event).1;
+                let read = event::decode(&self.place.name.1, event.into()).1;
                 answer(id, say).await?;
                 if matches!(read, Read::Mark(name) if name == mark) {
                     return Ok(());
@@ -260,7 +258,7 @@ impl Line {
         say: &mpsc::Sender<Said>,
     ) -> Result<(), Status> {
         let id = event.id.clone();
-        let (at, read) = event::decode(&self.place.name.1, event);
+        let (at, read) = event::decode(&self.place.name.1, event.into());
         let is_old = |since: u64| at.is_some_and(|at| at + millis(SKEW) < since);
         let Read::Message(message, expires) = read else {
             return answer(id, say).await;
