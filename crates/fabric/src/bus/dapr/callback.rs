@@ -209,7 +209,6 @@ impl Inlet {
                 let Some(name) = name.split_once('/').and_then(|(component, topic)| {
                     Some((component.to_owned(), topic.parse::<Topic>().ok()?))
                 }) else {
-                    // Any other status would have it brought again; this one is never asked for.
                     return refuse(
                         StatusCode::BAD_REQUEST,
                         "the path names no component and topic",
@@ -326,3 +325,6 @@ fn refuse(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
             .into_bytes(),
     )
 }
+
+#[cfg(test)]
+mod tests;
