@@ -12,6 +12,7 @@ import (
 
 	"github.com/dapr/components-contrib/bindings/cron"
 	httpbinding "github.com/dapr/components-contrib/bindings/http"
+	configredis "github.com/dapr/components-contrib/configuration/redis"
 	"github.com/dapr/components-contrib/nameresolution/mdns"
 	nrsqlite "github.com/dapr/components-contrib/nameresolution/sqlite"
 	pubsubmemory "github.com/dapr/components-contrib/pubsub/in-memory"
@@ -61,6 +62,8 @@ func components() *registry.Options {
 	bindings.DefaultRegistry.RegisterInputBinding(cron.NewCron, "cron")
 	secretstores.DefaultRegistry.Logger = contrib
 	secretstores.DefaultRegistry.RegisterComponent(secretfile.NewLocalSecretStore, "local.file")
+	configuration.DefaultRegistry.Logger = contrib
+	configuration.DefaultRegistry.RegisterComponent(configredis.NewRedisConfigurationStore, "redis")
 	nameresolution.DefaultRegistry.Logger = contrib
 	nameresolution.DefaultRegistry.RegisterComponent(mdns.NewResolver, "mdns")
 	nameresolution.DefaultRegistry.RegisterComponent(nrsqlite.NewResolver, "sqlite")

@@ -190,10 +190,11 @@ async fn start_workers(
     state: &str,
 ) -> anyhow::Result<()> {
     for number in 1..=args.workers {
+        let sidecar = mesh.sidecars.get(usize::from(number) - 1);
         let mut arguments = vec![
             "worker".to_owned(),
             "--listen".to_owned(),
-            "127.0.0.1:0".to_owned(),
+            sidecar.map_or_else(|| "127.0.0.1:0".to_owned(), Sidecar::listen),
             "--router".to_owned(),
             mesh.router_url.clone(),
             "--state".to_owned(),
@@ -206,7 +207,7 @@ async fn start_workers(
             arguments.extend(["--agents".to_owned(), text(agents)?]);
         }
         let mut command = Process::role(&arguments)?;
-        if let Some(sidecar) = mesh.sidecars.get(usize::from(number) - 1) {
+        if let Some(sidecar) = sidecar {
             command.env("DAPR_GRPC_ENDPOINT", sidecar.endpoint());
         }
         let process = place.run(&format!("worker-{number}"), command)?;

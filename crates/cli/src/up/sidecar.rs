@@ -56,6 +56,7 @@ pub(super) struct Sidecar {
     pub(super) process: Process,
     http: u16,
     grpc: u16,
+    app: u16,
 }
 
 impl Sidecar {
@@ -68,9 +69,10 @@ impl Sidecar {
     ) -> anyhow::Result<Self> {
         // Held together, so that no two are the same.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free");
-        let (http, grpc, internal) = (free()?, free()?, free()?);
+        let (http, grpc, internal, app) = (free()?, free()?, free()?, free()?);
         let port = |listener: &TcpListener| Ok::<_, anyhow::Error>(listener.local_addr()?.port());
-        let (http, grpc, internal) = (port(&http)?, port(&grpc)?, port(&internal)?);
+        let (http, grpc) = (port(&http)?, port(&grpc)?);
+        let (internal, app) = (port(&internal)?, port(&app)?);
         let mut command = Command::new(program);
         command
             // Without it a machine with no network but loopback is refused.
@@ -81,6 +83,8 @@ impl Sidecar {
             .args(["--dapr-http-port", &http.to_string()])
             .args(["--dapr-grpc-port", &grpc.to_string()])
             .args(["--dapr-internal-grpc-port", &internal.to_string()])
+            // It brings events of input bindings, once its worker listens there.
+            .args(["--app-port", &app.to_string(), "--app-protocol", "http"])
             .args(["--resources-path", &text(components)?]);
         let name = format!("daprd-{number}");
         let log = logs.join(format!("{name}.log"));
@@ -88,12 +92,18 @@ impl Sidecar {
             process: Process::run(&name, command, &log)?,
             http,
             grpc,
+            app,
         })
     }
 
     /// Where its API is, for who runs beside it.
     pub(super) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.grpc)
+    }
+
+    /// Where its worker is to listen.
+    pub(super) fn listen(&self) -> String {
+        format!("127.0.0.1:{}", self.app)
     }
 
     /// Waits until it can be used.
