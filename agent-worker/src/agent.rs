@@ -21,6 +21,9 @@ use crate::{
     tools::{Toolbox, form, outlet},
 };
 
+mod wording;
+pub(crate) use wording::Wording;
+
 /// An agent as the agents file has it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +33,7 @@ pub struct Config {
     /// What it does, for its card.
     pub description: String,
     /// Who it is and how it behaves, for a language model. The deterministic model reads only tools.
+    /// `${config:STORE/KEY}` in it is a setting of the Dapr sidecar's, as it is when the model is asked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instructions: String,
     /// Which model decides. Default `auto`.
@@ -213,6 +217,7 @@ impl From<Choice> for String {
 #[derive(Clone, Debug)]
 pub struct Agent {
     pub(crate) config: Arc<Config>,
+    pub(crate) wording: Arc<Wording>,
     pub(crate) model: Arc<dyn Model>,
     pub(crate) toolbox: Toolbox,
     pub(crate) fanout: Option<Fanout>,
@@ -240,6 +245,7 @@ impl Agent {
     #[must_use]
     pub fn new(config: Config, model: Arc<dyn Model>, toolbox: Toolbox) -> Self {
         Self {
+            wording: Arc::new(Wording::new(&config.instructions)),
             config: Arc::new(config),
             model,
             toolbox,

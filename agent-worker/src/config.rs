@@ -10,6 +10,7 @@
 
 mod beside;
 mod language;
+mod live;
 mod secrets;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
 };
 
 pub use language::LanguageModel;
+use live::Live;
 
 /// An agents file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -74,6 +76,8 @@ pub struct Roster {
     /// The sidecar, where something is wanted of it, and the output bindings that it must have.
     blocks: Option<Blocks>,
     outputs: BTreeSet<String>,
+    /// What changes while they run.
+    live: Option<Arc<Live>>,
 }
 
 /// What is wrong with an agents file.
@@ -150,6 +154,14 @@ pub enum Error {
     /// A secret is not to be had.
     #[error("the secret ${{{named}}} is not to be had: {reason}")]
     Secret {
+        /// It, as the file names it.
+        named: String,
+        /// Why.
+        reason: String,
+    },
+    /// A setting is not to be had.
+    #[error("the setting ${{{named}}} is not to be had: {reason}")]
+    Setting {
         /// It, as the file names it.
         named: String,
         /// Why.
@@ -264,6 +276,7 @@ impl Config {
             agents.push(Agent::new(config.clone(), model, toolbox).owned_by(&owners));
         }
         Ok(Roster {
+            live: Live::of(&agents, around)?,
             agents,
             servers: servers.into_values().collect(),
             outputs: beside::outputs(self).map(str::to_owned).collect(),

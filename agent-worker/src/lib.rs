@@ -20,4 +20,5 @@ pub mod post;
 pub mod view;
 pub mod record;
 pub mod session;
+mod placeholder;
 mod tls;

@@ -263,9 +263,10 @@ impl Run<'_> {
     /// Asks the model for its next step and streams what it says of the answer.
     async fn model(&self, tools: &[ToolSpec]) -> Result<Reply, Error> {
         let (sender, mut deltas) = mpsc::channel(DELTAS);
+        let instructions = self.agent.wording.text();
         let prompt = Prompt {
             task: &self.task,
-            instructions: &self.agent.config.instructions,
+            instructions: &instructions,
             tools,
             items: &self.items,
         };

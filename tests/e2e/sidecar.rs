@@ -1,5 +1,5 @@
 //! What an agent has of the Dapr sidecar beside it: bindings as tools and as what begins tasks,
-//! secrets.
+//! secrets, settings.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -14,7 +14,7 @@ use mesh_tests::{
     eventually::eventually,
     mesh::Plan,
     parts::{
-        broker::free_port,
+        broker::{Broker, free_port},
         daprd::{Component, Daprd},
     },
     process,
@@ -195,17 +195,25 @@ fn with_key(key: &str, base: &str) -> Result<Agents> {
     ))
 }
 
-#[tokio::test]
-async fn a_secret_of_the_sidecars_store_reaches_the_model_and_no_log_and_one_that_is_not_there_is_refused()
--> Result<()> {
+/// Where a language model answers.
+const COMPLETIONS: &str = "/v1/chat/completions";
+
+/// A language model that has one thought.
+async fn thinking() -> Result<Recorder> {
     let model = Recorder::start().await?;
     let chunk = serde_json::json!({
         "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": {"content": "thought"}, "finish_reason": "stop"}],
     });
     let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
-    let path = "/v1/chat/completions";
-    model.answer(Answer::whole(path, "text/event-stream", stream));
+    model.answer(Answer::whole(COMPLETIONS, "text/event-stream", stream));
+    Ok(model)
+}
+
+#[tokio::test]
+async fn a_secret_of_the_sidecars_store_reaches_the_model_and_no_log_and_one_that_is_not_there_is_refused()
+-> Result<()> {
+    let model = thinking().await?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("secrets.json");
     let secret = "f3a9-of-no-worth";
@@ -221,7 +229,7 @@ async fn a_secret_of_the_sidecars_store_reaches_the_model_and_no_log_and_one_tha
     let caller = worker.caller("thinker", Binding::JsonRpc);
     let task = caller.send(question("think")).await??;
     ensure!(said(&task) == "thought", "{task:?}");
-    let sent = model.last(path)?;
+    let sent = model.last(COMPLETIONS)?;
     let shown = sent.headers.get("authorization");
     ensure!(
         shown.is_some_and(|shown| shown.as_bytes() == format!("Bearer {secret}").as_bytes()),
@@ -248,6 +256,79 @@ async fn a_secret_of_the_sidecars_store_reaches_the_model_and_no_log_and_one_tha
         ensure!(
             !output.status.success() && said.contains(complaint),
             "{said}"
+        );
+    }
+    Ok(())
+}
+
+/// An agent whose instructions are partly elsewhere.
+fn told(place: &str, model: &Recorder) -> Result<Agents> {
+    agents(&format!(
+        "openai: {{base_url: '{}/v1'}}\n\
+         agents: [{{name: thinker, description: thinks, model: openai, \
+         instructions: 'Be ${{config:{place}}}.'}}]",
+        model.url()
+    ))
+}
+
+#[tokio::test]
+async fn instructions_follow_the_sidecars_configuration_while_the_agent_runs() -> Result<()> {
+    let model = thinking().await?;
+    let Some(redis) = Broker::redis().await? else {
+        return Ok(());
+    };
+    // Else it tells nobody of changes.
+    redis
+        .command(&["CONFIG", "SET", "notify-keyspace-events", "KEA"])
+        .await?;
+    redis.command(&["SET", "tone", "brief||1"]).await?;
+    let address = redis.address();
+    let tones = Component::new(
+        "tones",
+        "configuration.redis",
+        &[("redisHost", &address), ("redisPassword", "")],
+    );
+    let Some(sidecar) = Daprd::start(&[tones]).await? else {
+        return Ok(());
+    };
+    let file = told("tones/tone", &model)?;
+    let worker = beside(&sidecar, &file, "thinker").start_worker(0).await?;
+    let caller = worker.caller("thinker", Binding::JsonRpc);
+    let instructions = async || {
+        caller.send(question("think")).await??;
+        let sent: serde_json::Value = serde_json::from_slice(&model.last(COMPLETIONS)?.body)?;
+        let first = &sent["messages"][0]["content"];
+        Ok::<_, anyhow::Error>(first.as_str().context("a system message")?.to_owned())
+    };
+    ensure!(instructions().await? == "Be brief.");
+    redis.command(&["SET", "tone", "polite||2"]).await?;
+    eventually("the agent is told anew", async || {
+        Ok((instructions().await? == "Be polite.").then_some(()))
+    })
+    .await?;
+
+    for (place, complaint) in [
+        (
+            "tones/none",
+            "the setting ${config:tones/none} is not to be had: the store has no such key",
+        ),
+        (
+            "nowhere/tone",
+            "the setting ${config:nowhere/tone} is not to be had",
+        ),
+        ("tones", "it must be config:STORE/KEY"),
+    ] {
+        let file = told(place, &model)?;
+        let mut command = process::daca(program());
+        command
+            .args(["worker", "--state", "memory", "--agents"])
+            .arg(&file.path);
+        command.env("DAPR_GRPC_ENDPOINT", sidecar.endpoint());
+        let output = process::run(command).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            !output.status.success() && said.contains(complaint),
+            "{place}: {said}"
         );
     }
     Ok(())

@@ -49,8 +49,9 @@ impl Roster {
     /// Waits until the sidecar has what the agents want of it; not at all, where they want nothing.
     ///
     /// # Errors
-    /// [`Error::Sidecar`], where it does not come up in time or has no such component.
+    /// [`Error::Sidecar`], where it does not come up in time or has no such component; [`Error::Setting`].
     pub async fn is_served(&self) -> Result<(), Error> {
+        self.is_told().await?;
         let Some(blocks) = &self.blocks else {
             return Ok(());
         };

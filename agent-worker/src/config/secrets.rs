@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use mesh_fabric::dapr::Blocks;
 
 use super::{Config, Error, Surroundings, beside};
+use crate::placeholder::{filled, named};
+
+/// What stands elsewhere is named by.
+const KINDS: &[&str] = &["env", "secret"];
 
 /// Where a text of the file gets its value from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,14 +29,6 @@ enum Source<'a> {
     },
 }
 
-/// A text, cut at its placeholders.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Piece<'a> {
-    Text(&'a str),
-    /// As the file has it between the braces.
-    Named(&'a str),
-}
-
 impl Config {
     /// The same with its secrets in the place of what names them. The sidecar is waited for, where one of
     /// them is there.
@@ -43,8 +39,7 @@ impl Config {
         let mut known = BTreeMap::new();
         let mut sidecar = None;
         for text in self.secret_texts() {
-            for piece in pieces(text) {
-                let Piece::Named(named) = piece else { continue };
+            for named in named(text, KINDS) {
                 if !known.contains_key(named) {
                     let value = read(named, around, &mut sidecar).await?;
                     known.insert(named.to_owned(), value);
@@ -53,7 +48,7 @@ impl Config {
         }
         if !known.is_empty() {
             for text in self.secret_texts() {
-                *text = filled(text, &known);
+                *text = filled(text, KINDS, &known);
             }
         }
         Ok(self)
@@ -118,50 +113,9 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Cuts a text at `${env:..}` and `${secret:..}`. What else looks like it stays as it is.
-fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let (mut pieces, mut rest) = (Vec::new(), text);
-    while let Some((before, after)) = rest.split_once("${") {
-        pieces.push(Piece::Text(before));
-        let is_ours = after.starts_with("env:") || after.starts_with("secret:");
-        if let Some((named, after)) = after.split_once('}').filter(|_| is_ours) {
-            pieces.push(Piece::Named(named));
-            rest = after;
-        } else {
-            pieces.push(Piece::Text("${"));
-            rest = after;
-        }
-    }
-    pieces.push(Piece::Text(rest));
-    pieces
-}
-
-fn filled(text: &str, known: &BTreeMap<String, String>) -> String {
-    let value = |piece| match piece {
-        Piece::Text(text) => text,
-        Piece::Named(named) => known.get(named).map_or("", String::as_str),
-    };
-    pieces(text).into_iter().map(value).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_cut_at_what_names_a_secret_and_nowhere_else() {
-        for text in ["", "plain", "${HOME}", "a ${secret:x", "$${", "é${é}"] {
-            let is_text = |piece: &Piece<'_>| matches!(piece, Piece::Text(_));
-            assert!(pieces(text).iter().all(is_text), "{text}");
-            assert_eq!(filled(text, &BTreeMap::new()), text);
-        }
-        let known = BTreeMap::from([
-            ("env:A".to_owned(), "${secret:b/c}".to_owned()),
-            ("secret:b/c".to_owned(), "2".to_owned()),
-        ]);
-        let text = "Bearer ${env:A}-${secret:b/c} ${X}";
-        assert_eq!(filled(text, &known), "Bearer ${secret:b/c}-2 ${X}");
-    }
 
     #[test]
     fn a_secret_is_of_a_store_and_may_have_a_key() {

@@ -15,6 +15,7 @@ use daca_worker::{
 };
 use mesh_fabric::{bus::Topic, state::Place};
 use mesh_runtime::{
+    drain,
     settings::parse_duration,
     telemetry::{self, LogFormat},
 };
@@ -166,6 +167,8 @@ async fn run_on(
     let mut stop = role::Stop::listen().map_err(Failure::role)?;
     roster.is_served().await.map_err(Failure::role)?;
     roster.warm().await;
+    let (following, drain) = drain::channel();
+    roster.follow(&drain);
     let agents = roster.agents.clone();
     let worker = Worker::start(settings, agents, registry)
         .await
@@ -180,6 +183,7 @@ async fn run_on(
     ));
     stop.asked().await;
     worker.drain().await;
+    following.drain(Duration::ZERO).await;
     roster.close().await;
     Ok(Exit::Ok)
 }

@@ -11,6 +11,7 @@
 //! - The token goes to the sidecar alone and is never printed.
 
 mod blocks;
+mod configuration;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +36,7 @@ use tonic::{
 };
 
 pub use blocks::{Answer, Blocks, DEADLINE, Failed, Invocation, Secret};
+pub use configuration::Changes;
 
 /// The largest answer that is read, in bytes: a value of the store with its envelope.
 const ANSWER_BYTES: usize = 24 << 20;

@@ -145,6 +145,27 @@ impl Broker {
         Ok(())
     }
 
+    /// Has Redis carry out a command, whose words are given apart.
+    ///
+    /// # Errors
+    /// When it does not, with what it says.
+    pub async fn command(&self, words: &[&str]) -> Result<()> {
+        let mut asked = format!("*{}\r\n", words.len());
+        for word in words {
+            asked += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let mut socket = BufReader::new(socket);
+        socket.write_all(asked.as_bytes()).await?;
+        let mut line = String::new();
+        within("Redis answers", async {
+            Ok(socket.read_line(&mut line).await?)
+        })
+        .await?;
+        anyhow::ensure!(line.starts_with('+'), "{words:?}: {line}");
+        Ok(())
+    }
+
     /// Makes a JetStream stream of subjects. Those of two streams must not overlap.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! What a sidecar does beside state and messages: it calls output bindings, and reads secrets.
+//! What a sidecar does beside state and messages: it calls output bindings, and reads secrets (and
+//! settings: `configuration`).
 //!
 //! # Invariants
 //! - A call is made once: whether a binding may be called again, only who calls it knows.
@@ -7,12 +8,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    future::Future,
     time::Duration,
 };
 
 use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::{GetSecretRequest, InvokeBindingRequest};
-use tonic::{Code, Request, Status, metadata::MetadataValue};
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 
 use super::{LOOK, Settings, Sidecar, Stub, Unusable};
 
@@ -28,7 +30,7 @@ const REASON_BYTES: usize = 500;
 /// A sidecar's bindings and secrets. Clones use the same connections.
 #[derive(Clone, Debug)]
 pub struct Blocks {
-    sidecar: Sidecar,
+    pub(super) sidecar: Sidecar,
     settings: Settings,
 }
 
@@ -155,18 +157,27 @@ impl Blocks {
     /// # Errors
     /// [`Failed`]: there is no such store, or no such secret in it, or no sidecar.
     pub async fn secret(&self, store: &str, name: &str) -> Result<Secret, Failed> {
+        let request = GetSecretRequest {
+            store_name: store.to_owned(),
+            key: name.to_owned(),
+            metadata: HashMap::new(),
+        };
+        let asked = self.patiently(|mut stub: Stub| {
+            let request = request.clone();
+            async move { stub.get_secret(request).await }
+        });
+        Ok(Secret(asked.await?.data.into_iter().collect()))
+    }
+
+    /// Asks a sidecar, which is waited for, for [`Settings::patience`].
+    pub(super) async fn patiently<T, F>(&self, ask: impl Fn(Stub) -> F) -> Result<T, Failed>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let begun = tokio::time::Instant::now();
         loop {
-            let request = GetSecretRequest {
-                store_name: store.to_owned(),
-                key: name.to_owned(),
-                metadata: HashMap::new(),
-            };
-            let asked = self
-                .sidecar
-                .call(async move |mut stub: Stub| stub.get_secret(request).await);
-            match asked.await {
-                Ok(answer) => return Ok(Secret(answer.data.into_iter().collect())),
+            match self.sidecar.call(&ask).await {
+                Ok(answer) => return Ok(answer),
                 Err(status)
                     if status.code() == Code::Unavailable
                         && begun.elapsed() < self.settings.patience =>
@@ -179,7 +190,7 @@ impl Blocks {
     }
 }
 
-fn failed(status: &Status) -> Failed {
+pub(super) fn failed(status: &Status) -> Failed {
     let mut reason = status.message().to_owned();
     reason.truncate(reason.floor_char_boundary(REASON_BYTES));
     Failed {
