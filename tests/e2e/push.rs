@@ -8,6 +8,7 @@
     reason = "a test's own tasks end with its runtime"
 )]
 
+mod batches;
 mod queue;
 mod receiver;
 mod relay;

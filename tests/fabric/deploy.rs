@@ -227,7 +227,11 @@ async fn the_files_for_kafka_are_what_a_worker_needs() -> Result<()> {
     };
     let topics = ["a2a.push.v1", "a2a.group.v1", "a2a.control.v1"];
     broker.topics(&topics.map(str::to_owned)).await?;
-    let files = ["pubsub/kafka.yaml", "resiliency.yaml"];
+    let files = [
+        "pubsub/kafka.yaml",
+        "pubsub/kafka-batches.yaml",
+        "resiliency.yaml",
+    ];
     let folder = written(&files, &[("brokers", &broker.address())])?;
     works(folder, false, &[]).await
 }

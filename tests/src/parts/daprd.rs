@@ -258,6 +258,12 @@ impl Daprd {
         self.process.id()
     }
 
+    /// What it has said.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.process.log()
+    }
+
     /// Kills it where it stands.
     ///
     /// # Errors
