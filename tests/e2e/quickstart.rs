@@ -116,6 +116,15 @@ async fn a_worker_that_is_killed_is_shown_as_dead_and_the_mesh_goes_on() -> Resu
     Ok(())
 }
 
+const AGENTS: &str = "
+agents:
+  - {name: assistant, description: answers, model: rules, tools: [builtin]}
+  - name: watch
+    description: looks after things
+    model: echo
+    inputs: [{binding: tick, text: Look around.}]
+";
+
 #[tokio::test]
 async fn on_dapr_it_comes_up_with_a_sidecar_beside_each_worker_and_outlives_one() -> Result<()> {
     let Some(broker) = Broker::redis().await? else {
@@ -130,9 +139,18 @@ async fn on_dapr_it_comes_up_with_a_sidecar_beside_each_worker_and_outlives_one(
         let component = Component::new(name, kind, &[("redisHost", &address)]);
         component.write(components.path())?;
     }
+    let settings = [
+        ("schedule", "@every 1s"),
+        ("direction", "input"),
+        ("route", "/-/binding/tick"),
+    ];
+    Component::new("tick", "bindings.cron", &settings).write(components.path())?;
+    let agents = components.path().join("agents");
+    std::fs::write(&agents, AGENTS)?;
     let mut command = process::daca(program());
     command.args(["up", "--listen", "127.0.0.1:0", "--workers", "2", "--dapr"]);
     command.arg("--dapr-components").arg(components.path());
+    command.arg("--agents").arg(agents);
     command.env("DAPRD_BIN", daprd);
     let mut up = Process::start("up", command)?.supervisor();
     let router = up
@@ -157,6 +175,20 @@ async fn on_dapr_it_comes_up_with_a_sidecar_beside_each_worker_and_outlives_one(
         let said = String::from_utf8_lossy(&output.stdout);
         ensure!(said.contains("395"), "{output:?}");
     }
+    eventually("a sidecar's event has begun a task", async || {
+        let mut list = process::daca(program());
+        list.args([
+            "--output",
+            "json",
+            "tasks",
+            "list",
+            &format!("http://{router}/watch"),
+        ]);
+        let listed = run(list).await?;
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        Ok(listed.contains("TASK_STATE_COMPLETED").then_some(()))
+    })
+    .await?;
     let ports: Vec<String> = up.log().iter().filter_map(|line| sidecar(line)).collect();
     up.signal(Signal::Int)?;
     let status = up.end().await?;

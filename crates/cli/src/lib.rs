@@ -157,7 +157,7 @@ mod tests {
             "daca router --config r.toml --members m.toml --default-agent a --listen-agent a=h:1 \
              --keys k.toml --public-url https://mesh.example --threads 2 --admin 127.0.0.1:0 --control-at sqlite:/x",
             "daca worker --listen 127.0.0.1:0 --agents a.yaml --state sqlite:/tmp/x --router http://h \
-             --threads 2 --admin 127.0.0.1:0 --capacity 50 --control-at dapr",
+             --threads 2 --admin 127.0.0.1:0 --capacity 50 --control-at dapr --in-batches a2a.push.v1",
             "daca mcp --root / --listen 127.0.0.1:0",
             "daca up",
             "daca up --listen 127.0.0.1:0 --workers 5 --state-dir /tmp/x",
