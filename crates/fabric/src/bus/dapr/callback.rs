@@ -9,6 +9,7 @@
 //!   subscriber left undone are to be brought again.
 //! - While nobody subscribes to what was brought, it waits for a moment, and then is to be brought again.
 //! - What the sidecar was not told of at its start comes by a stream.
+//! - At most [`HELD`] batches of at most [`BYTES`] are held; others wait unread.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::{
@@ -40,6 +41,9 @@ const BATCH: (usize, u32) = (100, 20);
 /// The largest batch: as many messages of Kafka's own default bound (1 MiB), with room to spare.
 const BYTES: usize = 128 << 20;
 
+/// The most batches that are held at once; a sidecar has one for each component.
+const HELD: usize = 16;
+
 /// How long a batch waits for a subscriber.
 const SUBSCRIBER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -49,10 +53,21 @@ const ASKED_WITHIN: Duration = Duration::from_mins(1);
 type Name = (String, Topic);
 
 /// Which component and topic are brought here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Callbacks {
     desk: Mutex<Desk>,
     changed: Notify,
+    turns: Semaphore,
+}
+
+impl Default for Callbacks {
+    fn default() -> Self {
+        Self {
+            desk: Mutex::default(),
+            changed: Notify::new(),
+            turns: Semaphore::new(HELD),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -214,6 +229,8 @@ impl Inlet {
                         "the path names no component and topic",
                     );
                 };
+                // Never closed. Read in its turn, so that what is held is bounded.
+                let _turn = self.0.callbacks.turns.acquire().await;
                 match Limited::new(body, BYTES).collect().await {
                     Ok(body) => self.take(&name, &body.to_bytes()).await,
                     Err(error) => refuse(StatusCode::PAYLOAD_TOO_LARGE, &error.to_string()),
